@@ -14,7 +14,7 @@ import (
 
 // Rule is an operator's policy for the methods that a selector names.
 type Rule struct {
-	Selector Selector
+	Selector rpc.Selector
 	Policy   *policyv1.Policy
 	// Origin is where the rule stands, "transom.yaml:12:5".
 	Origin string

@@ -69,7 +69,7 @@ func (t *Telemetry) begin(ctx context.Context, method string) (context.Context, 
 	call, end := rpc.FromContext(ctx), func() {}
 	if call == nil {
 		call = rpc.NewCall(t.Finish)
-		call.Door, call.Path = "grpc", method
+		call.Door, call.Method = "grpc", &rpc.Method{Name: method}
 		if p, ok := peer.FromContext(ctx); ok {
 			call.Client = rpc.AddrOf(p.Addr)
 		}
