@@ -105,7 +105,7 @@ func TestFieldRootReads(t *testing.T) {
 	if err != nil || proto.Unmarshal(wire, m) != nil {
 		t.Fatal(err)
 	}
-	if got := protojson.MarshalOptions{}.Format(m); len(m.Dependency) != 2 {
-		t.Errorf("got %s", got)
+	if len(m.Dependency) != 2 {
+		t.Errorf("got %s", protojson.Format(m))
 	}
 }
