@@ -30,6 +30,9 @@ func outgoing(ctx context.Context) context.Context {
 			out[key] = values
 		}
 	}
+	for _, key := range []string{forwardedFor, forwardedHost, forwardedProto, requestID} {
+		delete(out, key)
+	}
 	if call := rpc.FromContext(ctx); call != nil {
 		describe(out, call)
 	}
@@ -42,8 +45,6 @@ func outgoing(ctx context.Context) context.Context {
 func describe(out metadata.MD, call *rpc.Call) {
 	if call.Client.IsValid() {
 		out[forwardedFor] = []string{call.Client.String()}
-	} else {
-		delete(out, forwardedFor)
 	}
 	if call.Host != "" {
 		out[forwardedHost] = []string{call.Host}
