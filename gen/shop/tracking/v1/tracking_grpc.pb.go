@@ -46,7 +46,8 @@ type TrackingServiceClient interface {
 	// that is still to come.
 	ListPositions(ctx context.Context, in *ListPositionsRequest, opts ...grpc.CallOption) (*ListPositionsResponse, error)
 	// TrackOrder tells where an order is as it travels, from the position after
-	// after_sequence on, and ends when it has arrived.
+	// after_sequence on, and ends when it has arrived. OUT_OF_RANGE if positions
+	// after that number are no longer kept.
 	TrackOrder(ctx context.Context, in *TrackOrderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TrackOrderResponse], error)
 	// GetMap draws the way of an order as a picture (SVG).
 	// buf:lint:ignore RPC_RESPONSE_STANDARD_NAME (HttpBody is what makes the answer raw bytes)
@@ -157,7 +158,8 @@ type TrackingServiceServer interface {
 	// that is still to come.
 	ListPositions(context.Context, *ListPositionsRequest) (*ListPositionsResponse, error)
 	// TrackOrder tells where an order is as it travels, from the position after
-	// after_sequence on, and ends when it has arrived.
+	// after_sequence on, and ends when it has arrived. OUT_OF_RANGE if positions
+	// after that number are no longer kept.
 	TrackOrder(*TrackOrderRequest, grpc.ServerStreamingServer[TrackOrderResponse]) error
 	// GetMap draws the way of an order as a picture (SVG).
 	// buf:lint:ignore RPC_RESPONSE_STANDARD_NAME (HttpBody is what makes the answer raw bytes)
