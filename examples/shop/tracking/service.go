@@ -92,10 +92,11 @@ func (s *service) ListPositions(_ context.Context, req *trackingv1.ListPositions
 	if err != nil {
 		return nil, err
 	}
-	step := max(1, uint64(req.GetEvery().AsDuration()/s.interval)) //nolint:gosec // negative durations become 1 below
-	if req.GetEvery().AsDuration() < 0 {
+	every := req.GetEvery().AsDuration()
+	if every < 0 {
 		return nil, serve.Invalid("every", "must not be negative")
 	}
+	step := uint64(max(1, every/s.interval))
 	limit := int(cmp.Or(req.GetLimit(), defaultLimit))
 	answer := &trackingv1.ListPositionsResponse{LastSequence: last}
 	for ; n <= last && len(answer.GetPositions()) < limit; n += step {
