@@ -74,38 +74,44 @@ func (g *Gzip) Deflate(in mem.BufferSlice) (mem.BufferSlice, error) {
 	return out, nil
 }
 
+// ReadBody reads a body that is one message without an envelope. The result is
+// the caller's to Free. More than maxSize bytes is RESOURCE_EXHAUSTED; any other
+// error is src's own.
+func ReadBody(src io.Reader, maxSize int) (mem.BufferSlice, error) {
+	out, err := readAll(src, maxSize)
+	if err == nil && out.Len() > maxSize {
+		out.Free()
+		return nil, rpc.Errorf(codes.ResourceExhausted, "the message is larger than %d bytes", maxSize)
+	}
+	return out, err
+}
+
 // readAll reads src to its end, but not further than one byte beyond maxSize.
 func readAll(src io.Reader, maxSize int) (mem.BufferSlice, error) {
 	pool := mem.DefaultBufferPool()
 	var out mem.BufferSlice
-	for size, total := readSize, 0; total <= maxSize; size = pieceSize {
+	var err error
+	for size, total := readSize, 0; total <= maxSize && err == nil; size = pieceSize {
 		b := pool.Get(min(size, maxSize-total+1))
-		n, err := io.ReadFull(src, *b)
+		n := 0
+		for n < len(*b) && err == nil {
+			var got int
+			got, err = src.Read((*b)[n:])
+			n += got
+		}
 		total += n
-		*b = (*b)[:n]
-		switch {
-		case n == 0:
+		if n == 0 {
 			pool.Put(b)
-		default:
-			out = append(out, mem.NewBuffer(b, pool))
+			continue
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF && cleanEnd(src) {
-			return out, nil
-		}
-		if err != nil {
-			out.Free()
-			return nil, err
-		}
+		*b = (*b)[:n]
+		out = append(out, mem.NewBuffer(b, pool))
+	}
+	if err != nil && err != io.EOF {
+		out.Free()
+		return nil, err
 	}
 	return out, nil
-}
-
-// cleanEnd tells the end that io.ReadFull calls unexpected from a stream that
-// was cut: the decompressor repeats its own error.
-func cleanEnd(src io.Reader) bool {
-	var one [1]byte
-	n, err := src.Read(one[:])
-	return n == 0 && err == io.EOF
 }
 
 func corrupt(code codes.Code, cause error) error {

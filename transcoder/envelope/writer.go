@@ -18,6 +18,8 @@ type Writer struct {
 	Dst io.Writer
 	// Gzip compresses payloads that are not empty; nil sends them as they are.
 	Gzip *Gzip
+	// GzipMin is the size in bytes from which Gzip is worth it.
+	GzipMin int
 
 	hdr [HeaderLen]byte
 }
@@ -25,7 +27,7 @@ type Writer struct {
 // Write writes payload, which stays the caller's, and returns the number of
 // bytes written.
 func (w *Writer) Write(flags byte, payload mem.BufferSlice) (int, error) {
-	if w.Gzip != nil && payload.Len() > 0 {
+	if n := payload.Len(); w.Gzip != nil && n > 0 && n >= w.GzipMin {
 		deflated, err := w.Gzip.Deflate(payload)
 		if err != nil {
 			return 0, err

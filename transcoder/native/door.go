@@ -3,7 +3,6 @@ package native
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -68,7 +67,7 @@ func codec(contentType string) (name string, ok bool) {
 // an unknown one. It returns when the answer is written.
 func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 	call.Door = "grpc"
-	timeout, err := d.check(r, call)
+	a, err := d.check(r, call)
 	if err != nil {
 		refuse(w, r, call, err)
 		return
@@ -79,85 +78,39 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 		refuse(w, r, call, err)
 		return
 	}
-	c := &exchange{door: d, w: w, call: call, contentType: r.Header.Get("Content-Type")}
+	c := &exchange{w: w, call: call, contentType: r.Header.Get("Content-Type")}
 	c.reader = envelope.Reader{Src: r.Body, Max: d.max, Malformed: codes.Internal}
 	c.writer = envelope.Writer{Dst: w}
 	defer c.reader.Close()
-	if r.Header.Get("Grpc-Encoding") == envelope.GzipName {
+	if a.Gzip {
 		c.reader.Gzip = d.gzip
-		if accept := r.Header.Values("Grpc-Accept-Encoding"); envelope.AcceptsGzip(strings.Join(accept, ",")) {
-			c.writer.Gzip = d.gzip // answer as asked
-		}
+	}
+	if a.GzipAnswer {
+		c.writer.Gzip = d.gzip
 	}
 	stream := serverstream.New(serverstream.Options{
-		Call: call, Request: r, Response: w, Wire: c, Metadata: md, Timeout: timeout,
+		Call: call, Request: r, Response: w, Wire: c, Metadata: md, Timeout: a.Timeout,
 	})
 	defer stream.Close()
-	if call.Method.Unary() {
-		c.finish(stream, d.unary(call, stream))
-		return
-	}
-	c.finish(stream, d.handler.Stream(call, stream))
+	c.finish(stream, stream.Run(d.handler))
 }
 
-// unary runs a call of one message each way. The answer is written, but not
-// yet flushed, so that it leaves together with the trailers.
-func (d *Door) unary(call *rpc.Call, stream *serverstream.Stream) error {
-	req := rpc.NewLazyMessage(call.Method.Desc.Input(), stream)
-	defer req.Free()
-	resp, err := d.handler.Unary(stream.Context(), call, req)
-	if resp != nil && resp != req {
-		defer resp.Free()
-	}
-	if err != nil {
-		return err
-	}
-	if resp == nil {
-		return rpc.Errorf(codes.Internal, "the method gave no response")
-	}
-	payload, err := resp.Buffers()
-	if err != nil {
-		return err
-	}
-	return stream.Write(payload)
-}
-
-// check refuses what is no proper gRPC request, and returns the call's
-// timeout, nil for none.
-func (d *Door) check(r *http.Request, call *rpc.Call) (*time.Duration, *rpc.Error) {
+// check refuses what is no proper gRPC request, and reads what its headers announce.
+func (d *Door) check(r *http.Request, call *rpc.Call) (a serverstream.Announced, err *rpc.Error) {
 	if r.ProtoMajor != 2 {
-		return nil, rpc.Errorf(codes.Internal, "gRPC needs HTTP/2, this is %s: use an HTTP/2 connection, or gRPC-Web", r.Proto).
+		return a, rpc.Errorf(codes.Internal, "gRPC needs HTTP/2, this is %s: use an HTTP/2 connection, or gRPC-Web", r.Proto).
 			WithHTTPStatus(http.StatusHTTPVersionNotSupported)
 	}
-	if r.Method != http.MethodPost {
-		e := rpc.Errorf(codes.Internal, "the HTTP method of a gRPC call is POST, this is %s", r.Method).
-			WithHTTPStatus(http.StatusMethodNotAllowed)
-		e.Header = []string{"Allow", http.MethodPost}
-		return nil, e
+	if err := serverstream.CheckPost(r); err != nil {
+		return a, err
 	}
 	contentType := r.Header.Get("Content-Type")
 	if name, ok := codec(contentType); !ok || name != "" && name != "proto" {
-		return nil, rpc.Errorf(codes.InvalidArgument, "content type %q is not served: use application/grpc or application/grpc+proto", contentType).
+		return a, rpc.Errorf(codes.InvalidArgument, "content type %q is not served: use application/grpc or application/grpc+proto", contentType).
 			WithHTTPStatus(http.StatusUnsupportedMediaType)
 	}
 	if call.Method == nil {
-		return nil, rpc.Errorf(codes.Unimplemented, "unknown method %s", r.URL.EscapedPath())
+		return a, serverstream.UnknownMethod(r)
 	}
-	switch enc := r.Header.Get("Grpc-Encoding"); enc {
-	case "", envelope.Identity, envelope.GzipName:
-	default:
-		e := rpc.Errorf(codes.Unimplemented, "grpc: Decompressor is not installed for grpc-encoding %q", enc)
-		e.Header = []string{"Grpc-Accept-Encoding", envelope.Encodings}
-		return nil, e
-	}
-	v := r.Header["Grpc-Timeout"]
-	if len(v) == 0 {
-		return nil, nil
-	}
-	timeout, ok := serverstream.ParseTimeout(v[len(v)-1])
-	if !ok {
-		return nil, rpc.Errorf(codes.Internal, "malformed grpc-timeout %q: at most 8 digits and one of H, M, S, m, u, n", v[len(v)-1]).
-			WithHTTPStatus(http.StatusBadRequest)
-	}
-	return &timeout, nil
+	return serverstream.ReadAnnounced(r.Header)
 }

@@ -14,7 +14,6 @@ import (
 
 // exchange is the wire of one call.
 type exchange struct {
-	door        *Door
 	w           http.ResponseWriter
 	call        *rpc.Call
 	contentType string

@@ -5,5 +5,5 @@
 // metadata and back.
 //
 // Its place on the way of a request is between those doors and rpc.Handler. It
-// must not know how any protocol frames a message or spells a status.
+// must not know how a door frames a message or ends its answer.
 package serverstream

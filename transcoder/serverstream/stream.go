@@ -148,14 +148,7 @@ func (s *Stream) SendMsg(m any) error {
 	return s.sendError(s.wire.Flush())
 }
 
-// Write writes the header, if that was not done, and payload without flushing,
-// for an answer of one message that ends at once. No one else may use s then.
-func (s *Stream) Write(payload mem.BufferSlice) error {
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
-	return s.write(payload)
-}
-
+// write writes the header, if that was not done, and payload. The caller holds sendMu.
 func (s *Stream) write(payload mem.BufferSlice) error {
 	if _, err := s.writeHeader(); err != nil {
 		return err
