@@ -1,0 +1,192 @@
+package rest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// maskPlan fills the FieldMask of a PATCH from the keys of its body (AIP-134),
+// so that what the client did not send is not overwritten.
+type maskPlan struct {
+	field protoreflect.FieldDescriptor
+	body  protoreflect.MessageDescriptor
+}
+
+// newMaskPlan returns nil where the body is not a message field, or the
+// request has not exactly one FieldMask beside it.
+func newMaskPlan(p *plan) *maskPlan {
+	if p.body.kind != fieldBody || p.body.message == nil || p.body.httpBody || isTextual(p.body.message) || isJSONText(p.body.message) {
+		return nil
+	}
+	var mask protoreflect.FieldDescriptor
+	for i := range p.input.Fields().Len() {
+		fd := p.input.Fields().Get(i)
+		if fd.Message() == nil || fd.IsList() || fd.IsMap() || fd.Message().FullName() != "google.protobuf.FieldMask" || fd == p.body.fields[0] {
+			continue
+		}
+		if mask != nil {
+			return nil
+		}
+		mask = fd
+	}
+	if mask == nil {
+		return nil
+	}
+	return &maskPlan{field: mask, body: p.body.message}
+}
+
+// fillMask appends the mask of a JSON body when the client sent none.
+func (x *exchange) fillMask(wire, body []byte, kind contentKind, t *tree) []byte {
+	m := x.plan.mask
+	if m == nil || kind != contentJSON && kind != contentNone || t.child(0, m.field) != 0 {
+		return wire
+	}
+	paths := (&keyScanner{text: body, blind: x.plan.set.lax}).paths(m.body)
+	wire, start := appendField(wire, m.field)
+	for _, p := range paths {
+		wire = protowire.AppendTag(wire, 1, protowire.BytesType)
+		wire = protowire.AppendString(wire, p)
+	}
+	return endField(wire, m.field, start)
+}
+
+// keyScanner reads the keys of a JSON text that a codec has taken already, so
+// that it is known to be well-formed and not too deep.
+type keyScanner struct {
+	text  []byte
+	at    int
+	blind bool // go into google.protobuf.Struct, as grpc-gateway does
+	found []string
+}
+
+// paths returns the field paths of all leaves, sorted.
+func (k *keyScanner) paths(md protoreflect.MessageDescriptor) []string {
+	if k.space(); k.at < len(k.text) && k.text[k.at] == '{' {
+		k.object(md, "")
+	}
+	slices.Sort(k.found)
+	return slices.Compact(k.found)
+}
+
+// object reads a JSON object of type md, or of no known type, at prefix. It
+// reports whether there was a member.
+func (k *keyScanner) object(md protoreflect.MessageDescriptor, prefix string) bool {
+	k.at++ // "{"
+	some := false
+	for {
+		k.space()
+		if k.at >= len(k.text) || k.text[k.at] == '}' {
+			k.at++
+			return some
+		}
+		if k.text[k.at] == ',' {
+			k.at++
+			continue
+		}
+		some = true
+		key := k.key()
+		k.space()
+		k.at++ // ":"
+		k.space()
+		k.member(md, prefix, key)
+	}
+}
+
+func (k *keyScanner) member(md protoreflect.MessageDescriptor, prefix, key string) {
+	var inner protoreflect.MessageDescriptor
+	if md != nil {
+		fd := fieldByName(md, key)
+		if fd == nil { // unknown, and left out
+			k.skip()
+			return
+		}
+		key = string(fd.Name())
+		if inner = fd.Message(); fd.IsList() || fd.IsMap() {
+			k.found = append(k.found, prefix+key)
+			k.skip()
+			return
+		}
+	}
+	path := prefix + key
+	deep := md == nil || inner != nil && k.descends(inner)
+	if deep && k.at < len(k.text) && k.text[k.at] == '{' {
+		if inner != nil && isJSONText(inner) {
+			inner = nil
+		}
+		if k.object(inner, path+".") {
+			return
+		}
+	} else {
+		k.skip()
+	}
+	k.found = append(k.found, path)
+}
+
+// descends reports whether the paths of a field of type md go into it.
+func (k *keyScanner) descends(md protoreflect.MessageDescriptor) bool {
+	if isJSONText(md) {
+		return k.blind
+	}
+	return md.FullName() != "google.protobuf.Any"
+}
+
+func (k *keyScanner) space() {
+	for k.at < len(k.text) && strings.IndexByte(" \t\r\n", k.text[k.at]) >= 0 {
+		k.at++
+	}
+}
+
+// key reads a string.
+func (k *keyScanner) key() string {
+	start := k.at
+	k.skipString()
+	raw := k.text[start:min(k.at, len(k.text))]
+	var s string
+	if json.Unmarshal(raw, &s) != nil { // only where the codec has checked less
+		return ""
+	}
+	return s
+}
+
+func (k *keyScanner) skipString() {
+	for k.at++; k.at < len(k.text) && k.text[k.at] != '"'; k.at++ {
+		if k.text[k.at] == '\\' {
+			k.at++
+		}
+	}
+	k.at++
+}
+
+// skip reads one value.
+func (k *keyScanner) skip() {
+	depth := 0
+	for k.at < len(k.text) {
+		switch k.text[k.at] {
+		case '"':
+			k.skipString()
+			if depth == 0 {
+				return
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return
+			}
+			if depth--; depth == 0 {
+				k.at++
+				return
+			}
+		case ',':
+			if depth == 0 {
+				return
+			}
+		}
+		k.at++
+	}
+}
