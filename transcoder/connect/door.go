@@ -102,9 +102,6 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 		return
 	}
 	defer x.close()
-	if r.ProtoMajor == 1 && call.Method.ClientStreams { // else the first write reads the request away
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
 	stream := serverstream.New(serverstream.Options{
 		Call: call, Request: r, Response: w, Wire: x, Metadata: md, Timeout: req.timeout,
 	})

@@ -66,6 +66,18 @@ func marshal(v any) []byte {
 	return b
 }
 
+// plain reports whether a status is HTTP's own refusal, of a method or a content
+// type: it is not in the protocol's words, and a client goes by the status alone.
+func plain(status int) bool {
+	return status == http.StatusMethodNotAllowed || status == http.StatusUnsupportedMediaType
+}
+
+// writePlain answers with a status and a text for people.
+func writePlain(w http.ResponseWriter, call *rpc.Call, status int, err error) {
+	call.Update(func(o *rpc.Outcome) { o.HTTPStatus = status })
+	http.Error(w, rpc.StatusOf(err).Message(), status)
+}
+
 // addHeader adds the header fields that err carries.
 func addHeader(h http.Header, err error) {
 	var e *rpc.Error

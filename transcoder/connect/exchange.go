@@ -117,6 +117,10 @@ func (u *unary) finish(header, trailer metadata.MD, err error) {
 	if err != nil {
 		status = httpStatus(err)
 		addHeader(h, err)
+		if plain(status) {
+			writePlain(u.w, u.call, status, err)
+			return
+		}
 		h["Content-Type"] = []string{"application/json"}
 		u.payload.Free()
 		u.payload = mem.BufferSlice{mem.SliceBuffer(errorJSON(err))}
@@ -228,14 +232,13 @@ func (s *streaming) ReadMessage() (mem.BufferSlice, error) {
 	return payload, err
 }
 
-// finish writes the end of the stream. A request that HTTP itself refuses,
-// by its method or content type, gets that status and no stream.
+// finish writes the end of the stream. A request that HTTP itself refuses, by
+// its method, path or content type, gets that status and no stream.
 func (s *streaming) finish(header, trailer metadata.MD, err error) {
 	if !s.sent {
 		addHeader(s.w.Header(), err)
-		switch status := overridden(err); status {
-		case http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType:
-			s.writeStatus(status)
+		if status := overridden(err); plain(status) || status == http.StatusNotFound {
+			writePlain(s.w, s.call, status, err)
 			return
 		}
 		_ = s.WriteHeader(header)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/transcoder/envelope"
+	"github.com/transomhq/transom/transcoder/serverstream"
 )
 
 const streamPrefix = "application/connect+"
@@ -55,7 +56,7 @@ func (d *Door) parse(r *http.Request, method *rpc.Method) (request, *rpc.Error) 
 		return q, methodNotAllowed(r.Method, http.MethodPost)
 	}
 	if method == nil {
-		return q, rpc.Errorf(codes.Unimplemented, "unknown method %s", r.URL.EscapedPath())
+		return q, unknown(r)
 	}
 	if mimeErr != nil || q.stream == method.Unary() || !d.knows(q.codec) || !utf8Charset(params) {
 		return q, unsupported(r.Header.Get("Content-Type"), d.accepts(method))
@@ -77,7 +78,7 @@ func (d *Door) parse(r *http.Request, method *rpc.Method) (request, *rpc.Error) 
 func (d *Door) parseGet(q *request, r *http.Request, method *rpc.Method) *rpc.Error {
 	q.acceptEncoding(r)
 	if method == nil {
-		return rpc.Errorf(codes.Unimplemented, "unknown method %s", r.URL.EscapedPath())
+		return unknown(r)
 	}
 	if !safe(method) {
 		return methodNotAllowed(r.Method, http.MethodPost)
@@ -171,6 +172,10 @@ func (d *Door) accepts(method *rpc.Method) string {
 		return prefix + codecProto
 	}
 	return prefix + codecJSON + ", " + prefix + codecProto
+}
+
+func unknown(r *http.Request) *rpc.Error {
+	return serverstream.UnknownMethod(r).WithHTTPStatus(http.StatusNotFound)
 }
 
 func methodNotAllowed(got, allow string) *rpc.Error {

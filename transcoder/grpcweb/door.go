@@ -107,9 +107,6 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 	if a.GzipAnswer {
 		c.writer.Gzip = d.gzip
 	}
-	if r.ProtoMajor == 1 && call.Method.ClientStreams { // else the first write reads the request away
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
 	stream := serverstream.New(serverstream.Options{
 		Call: call, Request: r, Response: w, Wire: c, Metadata: md, Timeout: a.Timeout,
 	})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -39,7 +40,11 @@ type Stream struct {
 	cancel context.CancelFunc
 	call   *rpc.Call
 	wire   Wire
-	rc     *http.ResponseController
+
+	response http.ResponseWriter
+	rc       *http.ResponseController
+	http1    bool
+	spoiled  atomic.Bool // nothing can be read any more
 
 	stop    func() bool // stops the deadline's watch; nil without a deadline
 	watchMu sync.Mutex
@@ -73,7 +78,16 @@ type Options struct {
 
 // New returns the stream of a call. End and then Close must be called.
 func New(o Options) *Stream {
-	s := &Stream{call: o.Call, wire: o.Wire, rc: http.NewResponseController(o.Response)}
+	s := &Stream{
+		call: o.Call, wire: o.Wire,
+		response: o.Response, rc: http.NewResponseController(o.Response), http1: o.Request.ProtoMajor == 1,
+	}
+	if s.http1 && o.Call.Method.ClientStreams {
+		// Without full duplex, the first write would read the request away; and
+		// an answer that ends before the request leaves a spoiled connection.
+		_ = s.rc.EnableFullDuplex()
+		o.Response.Header().Set("Connection", "close")
+	}
 	ctx := o.Request.Context()
 	if o.Timeout != nil {
 		ctx, s.cancel = context.WithTimeout(ctx, *o.Timeout)
@@ -201,6 +215,9 @@ func (s *Stream) receive() (mem.BufferSlice, error) {
 	if s.recvErr == nil && s.done {
 		s.recvErr = rpc.Errorf(codes.Internal, "the call has ended")
 	}
+	if s.recvErr == nil && s.ctx.Err() != nil {
+		s.recvErr = contextError(s.ctx, nil)
+	}
 	if s.recvErr != nil {
 		return nil, s.recvErr
 	}
@@ -225,7 +242,7 @@ func (s *Stream) expectEnd() error {
 	switch {
 	case err == nil:
 		extra.Free()
-		return rpc.Errorf(codes.Internal, "cardinality violation: received multiple request messages for non-client-streaming RPC")
+		return rpc.Errorf(codes.Unimplemented, "cardinality violation: received multiple request messages for non-client-streaming RPC")
 	case errors.Is(err, io.EOF):
 		s.recvErr = io.EOF // what the next RecvMsg says
 		return nil
@@ -239,7 +256,7 @@ func (s *Stream) endOfRequest(err error) error {
 	switch {
 	case err == io.EOF:
 		if !s.call.Method.ClientStreams && !s.received {
-			return rpc.Errorf(codes.Internal, "cardinality violation: received no request message from non-client-streaming RPC")
+			return rpc.Errorf(codes.Unimplemented, "cardinality violation: received no request message from non-client-streaming RPC")
 		}
 		return io.EOF
 	case errors.As(err, &e):
@@ -270,7 +287,7 @@ func (s *Stream) End() (header, trailer metadata.MD, sent bool) {
 		s.sendMu.Lock()
 	}
 	if !s.recvMu.TryLock() { // a receiver was left behind, waiting for the client
-		_ = s.rc.SetReadDeadline(past())
+		s.stopReading()
 		s.recvMu.Lock()
 	}
 	s.done = true
@@ -280,6 +297,9 @@ func (s *Stream) End() (header, trailer metadata.MD, sent bool) {
 	defer s.mdMu.Unlock()
 	sent = s.headerSent
 	s.headerSent = true
+	if !sent && s.http1 && s.spoiled.Load() {
+		s.response.Header().Set("Connection", "close")
+	}
 	return s.header, s.trailer, sent
 }
 
@@ -301,10 +321,22 @@ func (s *Stream) expire() {
 	if s.closed {
 		return
 	}
-	_ = s.rc.SetReadDeadline(past())
+	if s.recvMu.TryLock() { // whoever receives from now on sees that the context is done
+		s.recvMu.Unlock()
+	} else {
+		s.stopReading()
+	}
 	if s.sendMu.TryLock() {
 		s.sendMu.Unlock()
 		return
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(stallGrace))
+}
+
+// stopReading makes a read under way, and every later one, fail. In HTTP/1.1
+// that spoils the connection: the rest of the body would be taken for the next
+// request, and net/http cancels the context of whatever comes after.
+func (s *Stream) stopReading() {
+	s.spoiled.Store(true)
+	_ = s.rc.SetReadDeadline(past())
 }
