@@ -1,0 +1,200 @@
+package schema
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/transomhq/transom/schema/builtin"
+)
+
+// Bounds of a folder: beyond, somebody named the wrong one ("/").
+const (
+	maxFolderFiles = 50_000
+	maxFolderDepth = 64
+	maxProtoBytes  = 32 << 20
+)
+
+// protoText is a .proto file that was read and not yet parsed.
+type protoText struct {
+	disk string // its name on disk
+	rel  string // slash-separated, below the folder
+	name string // its import path
+	text []byte
+}
+
+// readFolder compiles the .proto files below dir, or the one file that dir is.
+func readFolder(source string) ([]*file, []Problem) {
+	texts, err := findTexts(source)
+	if err != nil {
+		return nil, []Problem{{source, plainError(err, source)}}
+	}
+	if len(texts) == 0 {
+		return nil, []Problem{{source, "no .proto files in this folder"}}
+	}
+	nameTexts(texts)
+	return compile(source, texts)
+}
+
+// findTexts reads the .proto files below source. Symlinks are followed, as
+// Kubernetes mounts consist of them; entries that begin with a dot are not.
+func findTexts(source string) ([]*protoText, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		return nil, err
+	}
+	w := &folderWalk{}
+	if info.IsDir() {
+		err = w.dir(source, "", nil)
+	} else {
+		err = w.file(source, filepath.Base(source))
+	}
+	return w.texts, err
+}
+
+type folderWalk struct{ texts []*protoText }
+
+// dir reads one folder; above holds the real paths of the folders around it,
+// so that a symlink to one of them does not go round for ever.
+func (w *folderWalk) dir(disk, rel string, above []string) error {
+	real, err := filepath.EvalSymlinks(disk)
+	if err != nil || slices.Contains(above, real) {
+		return err
+	}
+	if len(above) > maxFolderDepth {
+		return fmt.Errorf("%s: more than %d folders deep", disk, maxFolderDepth)
+	}
+	above = append(slices.Clip(above), real)
+	entries, err := os.ReadDir(disk)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(disk, e.Name())
+		if strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules" {
+			continue
+		}
+		info, err := os.Stat(name)
+		switch {
+		case err != nil: // a dangling symlink, or gone since
+			continue
+		case info.IsDir():
+			err = w.dir(name, path.Join(rel, e.Name()), above)
+		case info.Mode().IsRegular() && filepath.Ext(name) == ".proto":
+			err = w.file(name, path.Join(rel, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *folderWalk) file(disk, rel string) error {
+	if len(w.texts) >= maxFolderFiles {
+		return fmt.Errorf("more than %d .proto files", maxFolderFiles)
+	}
+	text, err := os.ReadFile(disk)
+	if err != nil {
+		return err
+	}
+	if len(text) > maxProtoBytes {
+		return &fs.PathError{Op: "read", Path: disk, Err: fmt.Errorf("larger than %d bytes", maxProtoBytes)}
+	}
+	w.texts = append(w.texts, &protoText{disk: disk, rel: rel, name: rel, text: text})
+	return nil
+}
+
+// nameTexts finds out by which path each file is imported. That is its path
+// below the folder, unless the folder holds import roots, as in a repository
+// with proto/ and third_party/: a folder is one when an import, the file's
+// package, or a built-in file of the same path says so.
+func nameTexts(texts []*protoText) {
+	r := rooter{
+		imports: regexp.MustCompile(`(?m)^\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']`),
+		pkg:     regexp.MustCompile(`(?m)^\s*package\s+([\w.]+)\s*;`),
+		paths:   map[string]bool{}, byBase: map[string][]string{}, roots: map[string]bool{}, pinned: map[string]bool{},
+	}
+	for _, t := range texts {
+		r.paths[t.rel] = true
+		r.byBase[path.Base(t.rel)] = append(r.byBase[path.Base(t.rel)], t.rel)
+	}
+	for _, t := range texts {
+		r.look(t)
+	}
+	for _, t := range texts {
+		t.name = r.name(t.rel)
+	}
+}
+
+type rooter struct {
+	imports, pkg *regexp.Regexp
+
+	paths  map[string]bool
+	byBase map[string][]string
+	roots  map[string]bool // folders that are import roots
+	pinned map[string]bool // folders that imports spell out, so they are none
+}
+
+// look takes evidence from one file's text.
+func (r *rooter) look(t *protoText) {
+	for _, m := range r.imports.FindAllSubmatch(t.text, -1) {
+		imp := string(m[1])
+		if r.paths[imp] {
+			for dir := path.Dir(imp); dir != "."; dir = path.Dir(dir) {
+				r.pinned[dir] = true
+			}
+			continue
+		}
+		if root := r.nearest(imp, t.rel); root != "" {
+			r.roots[root] = true
+		}
+	}
+	if m := r.pkg.FindSubmatch(t.text); m != nil {
+		dir := strings.ReplaceAll(string(m[1]), ".", "/")
+		if root, ok := strings.CutSuffix(path.Dir(t.rel), "/"+dir); ok {
+			r.roots[root] = true
+		}
+	}
+	for p := t.rel; strings.Contains(p, "/"); {
+		_, p, _ = strings.Cut(p, "/")
+		if builtin.Find(p) != nil {
+			r.roots[strings.TrimSuffix(t.rel, "/"+p)] = true
+			return
+		}
+	}
+}
+
+// nearest returns the folder below which imp is found: of several, the one
+// that shares most of its path with the importing file.
+func (r *rooter) nearest(imp, importer string) string {
+	best, most := "", -1
+	for _, p := range r.byBase[path.Base(imp)] {
+		root, ok := strings.CutSuffix(p, "/"+imp)
+		if !ok {
+			continue
+		}
+		n := 0
+		for n < len(root) && n < len(importer) && root[n] == importer[n] {
+			n++
+		}
+		if n > most {
+			best, most = root, n
+		}
+	}
+	return best
+}
+
+func (r *rooter) name(rel string) string {
+	for dir := path.Dir(rel); dir != "."; dir = path.Dir(dir) { // the deepest root counts
+		if r.roots[dir] && !r.pinned[dir] {
+			return strings.TrimPrefix(rel, dir+"/")
+		}
+	}
+	return rel
+}
