@@ -20,35 +20,62 @@ type Pair struct {
 	Oracle, Transom *Outcome
 }
 
-// Mismatches says in which aspects the outcomes differ, in one line each. The
-// first word names the aspect: status, body, header, trailer, broken, calls,
-// message, metadata, timeout.
-func (p *Pair) Mismatches() []string {
-	var all []string
-	differ := func(aspect string, oracle, transom any) {
-		all = append(all, fmt.Sprintf("%s: oracle %v, transom %v", aspect, oracle, transom))
+// Mismatch is one aspect in which the outcomes of a pair differ.
+type Mismatch struct {
+	// Aspect is status, body, trailer, broken, calls, method, message,
+	// timeout, ended, "header NAME" or "metadata KEY".
+	Aspect          string
+	Oracle, Transom string
+}
+
+// String returns the mismatch as one line.
+func (m Mismatch) String() string {
+	return fmt.Sprintf("%s: oracle %s, transom %s", m.Aspect, m.Oracle, m.Transom)
+}
+
+// mismatches collects what differs.
+type mismatches []Mismatch
+
+func (all *mismatches) add(aspect string, oracle, transom any) {
+	*all = append(*all, Mismatch{aspect, fmt.Sprint(oracle), fmt.Sprint(transom)})
+}
+
+// fields compares header fields or metadata name by name.
+func (all *mismatches) fields(aspect string, oracle, transom http.Header) {
+	names := map[string]bool{}
+	for name := range oracle {
+		names[name] = true
 	}
+	for name := range transom {
+		names[name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if !slices.Equal(oracle[name], transom[name]) {
+			all.add(aspect+" "+name, oracle[name], transom[name])
+		}
+	}
+}
+
+// Mismatches says in which aspects the outcomes differ.
+func (p *Pair) Mismatches() []Mismatch {
+	var all mismatches
 	if p.Oracle.Status != p.Transom.Status {
-		differ("status", p.Oracle.Status, p.Transom.Status)
+		all.add("status", p.Oracle.Status, p.Transom.Status)
 	}
 	if !p.sameBody() {
-		differ("body", fmt.Sprintf("%q", p.Oracle.Body), fmt.Sprintf("%q", p.Transom.Body))
+		all.add("body", fmt.Sprintf("%q", p.Oracle.Body), fmt.Sprintf("%q", p.Transom.Body))
 	}
-	if a, b := p.Oracle.mappedHeader(), p.Transom.mappedHeader(); !reflect.DeepEqual(a, b) {
-		differ("header", a, b)
+	all.fields("header", p.Oracle.mappedHeader(), p.Transom.mappedHeader())
+	all.fields("trailer", p.Oracle.Trailer, p.Transom.Trailer)
+	if a, b := p.Oracle.Broken, p.Transom.Broken; (a == nil) != (b == nil) {
+		all.add("broken", a, b)
 	}
-	if a, b := p.Oracle.Trailer, p.Transom.Trailer; !maps.EqualFunc(a, b, slices.Equal) {
-		differ("trailer", a, b)
-	}
-	if a, b := p.Oracle.Broken != nil, p.Transom.Broken != nil; a != b {
-		differ("broken", p.Oracle.Broken, p.Transom.Broken)
-	}
-	if len(p.Oracle.Calls) != len(p.Transom.Calls) {
-		differ("calls", len(p.Oracle.Calls), len(p.Transom.Calls))
+	if a, b := len(p.Oracle.Calls), len(p.Transom.Calls); a != b {
+		all.add("calls", a, b)
 		return all
 	}
 	for i := range p.Oracle.Calls {
-		all = append(all, callMismatches(&p.Oracle.Calls[i], &p.Transom.Calls[i])...)
+		all.call(&p.Oracle.Calls[i], &p.Transom.Calls[i])
 	}
 	return all
 }
@@ -79,25 +106,22 @@ func errorCode(values []any) any {
 	return values
 }
 
-func callMismatches(oracle, transom *Call) []string {
-	var all []string
+// call compares two calls as upstream saw them.
+func (all *mismatches) call(oracle, transom *Call) {
 	if oracle.Method != transom.Method {
-		all = append(all, fmt.Sprintf("method: oracle %s, transom %s", oracle.Method, transom.Method))
+		all.add("method", oracle.Method, transom.Method)
 	}
 	if !slices.EqualFunc(oracle.Messages, transom.Messages, proto.Equal) {
-		all = append(all, fmt.Sprintf("message: oracle %s, transom %s", texts(oracle.Messages), texts(transom.Messages)))
+		all.add("message", texts(oracle.Messages), texts(transom.Messages))
 	}
-	if a, b := fromClient(oracle.Metadata), fromClient(transom.Metadata); !reflect.DeepEqual(a, b) {
-		all = append(all, fmt.Sprintf("metadata: oracle %v, transom %v", a, b))
-	}
+	all.fields("metadata", fromClient(oracle.Metadata), fromClient(transom.Metadata))
 	// Both give the time that the client gave, less what has passed.
 	if a, b := oracle.Timeout, transom.Timeout; (a == 0) != (b == 0) || (a-b).Abs() > 5*time.Second {
-		all = append(all, fmt.Sprintf("timeout: oracle %s, transom %s", a, b))
+		all.add("timeout", a, b)
 	}
-	if a, b := oracle.Err != nil, transom.Err != nil; a != b {
-		all = append(all, fmt.Sprintf("ended: oracle %v, transom %v", oracle.Err, transom.Err))
+	if a, b := oracle.Err, transom.Err; (a == nil) != (b == nil) {
+		all.add("ended", a, b)
 	}
-	return all
 }
 
 func texts(messages []proto.Message) string {

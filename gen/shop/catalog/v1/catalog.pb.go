@@ -2456,8 +2456,7 @@ const file_shop_catalog_v1_catalog_proto_rawDesc = "" +
 	"\bsequence\x12\x0eafter_sequence:\x02\b\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products:watch\x90\x02\x010\x01\x1a\x0e\xea\xb6&\n" +
 	"\n" +
 	"\b\n" +
-	"\x02\b\x05\x12\x02\b\x1eBT\xea\xb6&\x14B\x12\n" +
-	"\fshop.catalog\x12\x02v1Z:github.com/transomhq/transom/gen/shop/catalog/v1;catalogv1b\x06proto3"
+	"\x02\b\x05\x12\x02\b\x1eB<Z:github.com/transomhq/transom/gen/shop/catalog/v1;catalogv1b\x06proto3"
 
 var (
 	file_shop_catalog_v1_catalog_proto_rawDescOnce sync.Once

@@ -2054,8 +2054,7 @@ const file_shop_orders_v1_orders_proto_rawDesc = "" +
 	"\x03\b\xd8\x04\x12\x03\b\xc0p\x82\xd3\xe4\x93\x02):\x01*Z\x12\x12\x10/v1/support:chat\"\x10/v1/support:chat(\x010\x01\x1a\x0e\xea\xb6&\n" +
 	"\n" +
 	"\b\n" +
-	"\x02\b\x05\x12\x02\b<BQ\xea\xb6&\x13B\x11\n" +
-	"\vshop.orders\x12\x02v1Z8github.com/transomhq/transom/gen/shop/orders/v1;ordersv1b\x06proto3"
+	"\x02\b\x05\x12\x02\b<B:Z8github.com/transomhq/transom/gen/shop/orders/v1;ordersv1b\x06proto3"
 
 var (
 	file_shop_orders_v1_orders_proto_rawDescOnce sync.Once

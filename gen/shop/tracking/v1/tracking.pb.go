@@ -1066,7 +1066,7 @@ const file_shop_tracking_v1_tracking_proto_rawDesc = "" +
 	"\rLEG_WAREHOUSE\x10\x01\x12\f\n" +
 	"\bLEG_ROAD\x10\x02\x12\x11\n" +
 	"\rLEG_LAST_MILE\x10\x03\x12\x11\n" +
-	"\rLEG_DELIVERED\x10\x042\xeb\a\n" +
+	"\rLEG_DELIVERED\x10\x042\xe5\a\n" +
 	"\x0fTrackingService\x12\x9d\x01\n" +
 	"\vGetPosition\x12$.shop.tracking.v1.GetPositionRequest\x1a%.shop.tracking.v1.GetPositionResponse\"A\xea\xb6&\n" +
 	"\n" +
@@ -1077,14 +1077,13 @@ const file_shop_tracking_v1_tracking_proto_rawDesc = "" +
 	"TrackOrder\x12#.shop.tracking.v1.TrackOrderRequest\x1a$.shop.tracking.v1.TrackOrderResponse\"T\xea\xb6&*\n" +
 	"\x00:&\"\x02\b\x0f2\x1a\n" +
 	"\bsequence\x12\x0eafter_sequence:\x04\b\x02\x10\x02\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:track\x90\x02\x010\x01\x12e\n" +
-	"\x06GetMap\x12\x1f.shop.tracking.v1.GetMapRequest\x1a\x14.google.api.HttpBody\"$\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/orders/{order_id}/map\x90\x02\x01\x12\xa0\x01\n" +
-	"\x0fReportPositions\x12(.shop.tracking.v1.ReportPositionsRequest\x1a).shop.tracking.v1.ReportPositionsResponse\"6\xea\xb6&\x13\n" +
-	"\x05\x12\x03\b\x90\x1c\"\x04\x18\x80\x80\x04:\x04\n" +
+	"\x06GetMap\x12\x1f.shop.tracking.v1.GetMapRequest\x1a\x14.google.api.HttpBody\"$\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/orders/{order_id}/map\x90\x02\x01\x12\x9a\x01\n" +
+	"\x0fReportPositions\x12(.shop.tracking.v1.ReportPositionsRequest\x1a).shop.tracking.v1.ReportPositionsResponse\"0\xea\xb6&\r\n" +
+	"\x05\x12\x03\b\x90\x1c:\x04\n" +
 	"\x02\bx\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/positions:report(\x01\x12\xb3\x01\n" +
 	"\x0eCourierSession\x12'.shop.tracking.v1.CourierSessionRequest\x1a(.shop.tracking.v1.CourierSessionResponse\"J\xea\xb6&\x0f\n" +
 	"\x00:\v\n" +
-	"\x03\b\xac\x02\x12\x04\b\xc0\xd1\x02\x82\xd3\xe4\x93\x021:\x01*Z\x16\x12\x14/v1/couriers:session\"\x14/v1/couriers:session(\x010\x01BW\xea\xb6&\x15B\x13\n" +
-	"\rshop.tracking\x12\x02v1Z<github.com/transomhq/transom/gen/shop/tracking/v1;trackingv1b\x06proto3"
+	"\x03\b\xac\x02\x12\x04\b\xc0\xd1\x02\x82\xd3\xe4\x93\x021:\x01*Z\x16\x12\x14/v1/couriers:session\"\x14/v1/couriers:session(\x010\x01B>Z<github.com/transomhq/transom/gen/shop/tracking/v1;trackingv1b\x06proto3"
 
 var (
 	file_shop_tracking_v1_tracking_proto_rawDescOnce sync.Once
