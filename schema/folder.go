@@ -116,8 +116,8 @@ func (w *folderWalk) file(disk, rel string) error {
 // package, or a built-in file of the same path says so.
 func nameTexts(texts []*protoText) {
 	r := rooter{
-		imports: regexp.MustCompile(`(?m)^\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']`),
-		pkg:     regexp.MustCompile(`(?m)^\s*package\s+([\w.]+)\s*;`),
+		imports: regexp.MustCompile(`(?m)(?:^|;)\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']`),
+		pkg:     regexp.MustCompile(`(?m)(?:^|;)\s*package\s+([\w.]+)\s*;`),
 		paths:   map[string]bool{}, byBase: map[string][]string{}, roots: map[string]bool{}, pinned: map[string]bool{},
 	}
 	for _, t := range texts {
