@@ -32,7 +32,7 @@ const (
 	// A file, relative to the folder of the configuration file.
 	Kind_KIND_FILE Kind = 2
 	// A file or folder, relative to the folder of the configuration file, or a
-	// server to ask: "grpc://host:port".
+	// server to ask: "grpc://host:port", "grpcs://host:port", "grpc:unix:///path".
 	Kind_KIND_SCHEMA_SOURCE Kind = 3
 	// Methods: "shop.v1.Orders.Get", "shop.v1.Orders", "shop.v1.*", "*".
 	Kind_KIND_SELECTOR Kind = 4

@@ -80,7 +80,7 @@ type Schema struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where they are described, any mix of: a descriptor set or buf image
 	// (.binpb, .pb, .json), a folder of .proto files, or a running server that
-	// is asked by reflection ("grpc://orders:50051").
+	// is asked by reflection: "grpc://orders:50051", over TLS "grpcs://...".
 	Sources []string `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
 	// Service configuration files (YAML) whose http.rules replace the
 	// google.api.http annotations of the methods that they select.
@@ -238,7 +238,7 @@ var File_transom_config_v1_schema_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_schema_proto_rawDesc = "" +
 	"\n" +
-	"\x1etransom/config/v1/schema.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ctransom/config/v1/rule.proto\"\xe4\x02\n" +
+	"\x1etransom/config/v1/schema.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ctransom/config/v1/rule.proto\"\xe5\x02\n" +
 	"\x06Schema\x12 \n" +
 	"\asources\x18\x01 \x03(\tB\x06\xf2\xb6&\x02(\x03R\asources\x12%\n" +
 	"\n" +
@@ -247,8 +247,8 @@ const file_transom_config_v1_schema_proto_rawDesc = "" +
 	"\aexclude\x18\x04 \x03(\tB\x06\xf2\xb6&\x02(\x04R\aexclude\x12!\n" +
 	"\fskip_invalid\x18\x05 \x01(\bR\vskipInvalid\x12<\n" +
 	"\x11implicit_bindings\x18\x06 \x01(\bB\n" +
-	"\xf2\xb6&\x06\x12\x04trueH\x00R\x10implicitBindings\x88\x01\x01\x12V\n" +
-	"\x12reflection_refresh\x18\a \x01(\v2\x19.google.protobuf.DurationB\f\xf2\xb6&\b\x12\x021m\x1a\x020sR\x11reflectionRefreshB\x14\n" +
+	"\xf2\xb6&\x06\x12\x04trueH\x00R\x10implicitBindings\x88\x01\x01\x12W\n" +
+	"\x12reflection_refresh\x18\a \x01(\v2\x19.google.protobuf.DurationB\r\xf2\xb6&\t\x12\x0330s\x1a\x020sR\x11reflectionRefreshB\x14\n" +
 	"\x12_implicit_bindings\"\x92\x01\n" +
 	"\x06Reload\x12%\n" +
 	"\x05watch\x18\x01 \x01(\bB\n" +
