@@ -164,12 +164,13 @@ type streaming struct {
 	sent   bool
 	reader envelope.Reader
 	writer envelope.Writer
+	batch  *envelope.Batch
 }
 
 func (d *Door) newStreaming(w http.ResponseWriter, r *http.Request, call *rpc.Call, q request) *streaming {
-	s := &streaming{w: w, call: call, req: q}
+	s := &streaming{w: w, call: call, req: q, batch: envelope.NewBatch(w, http.NewResponseController(w).Flush)}
 	s.reader = envelope.Reader{Src: r.Body, Max: d.max, Malformed: codes.InvalidArgument}
-	s.writer = envelope.Writer{Dst: w, GzipMin: d.min}
+	s.writer = envelope.Writer{Dst: s.batch, GzipMin: d.min}
 	if q.gzip {
 		s.reader.Gzip = d.gzip
 	}
@@ -216,7 +217,7 @@ func (s *streaming) write(flags byte, payload mem.BufferSlice) error {
 }
 
 // Flush implements serverstream.Wire.
-func (s *streaming) Flush() error { return http.NewResponseController(s.w).Flush() }
+func (s *streaming) Flush() error { return s.batch.Flush() }
 
 // ReadMessage implements serverstream.Wire.
 func (s *streaming) ReadMessage() (mem.BufferSlice, error) {
@@ -244,6 +245,8 @@ func (s *streaming) finish(header, trailer metadata.MD, err error) {
 		_ = s.WriteHeader(header)
 	}
 	_ = s.write(envelope.FlagEndStream, mem.BufferSlice{mem.SliceBuffer(endStreamJSON(trailer, err))})
+	_ = s.batch.Flush()
+	_ = s.batch.Close() // its failure is the client's end
 }
 
 func (s *streaming) close() { s.reader.Close() }

@@ -101,6 +101,9 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 	}
 	c.reader = envelope.Reader{Src: requestBody(r, in), Max: d.max, Malformed: codes.Internal}
 	defer c.reader.Close()
+	if !call.Method.Unary() {
+		c.stream()
+	}
 	if a.Gzip {
 		c.reader.Gzip = d.gzip
 	}

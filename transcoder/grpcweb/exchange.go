@@ -24,6 +24,7 @@ type exchange struct {
 	text        *textWriter // nil in binary
 	reader      envelope.Reader
 	writer      envelope.Writer
+	batch       *envelope.Batch // nil for a unary call, whose answer is one message
 }
 
 func newExchange(w http.ResponseWriter, call *rpc.Call, contentType string) *exchange {
@@ -35,6 +36,16 @@ func newExchange(w http.ResponseWriter, call *rpc.Call, contentType string) *exc
 	}
 	c.writer = envelope.Writer{Dst: dst}
 	return c
+}
+
+// stream lets messages that wait go out together.
+func (c *exchange) stream() {
+	c.batch = envelope.NewBatch(c.w, http.NewResponseController(c.w).Flush)
+	if c.text != nil {
+		c.text.dst = c.batch
+	} else {
+		c.writer.Dst = c.batch
+	}
 }
 
 // WriteHeader implements serverstream.Wire.
@@ -72,6 +83,9 @@ func (c *exchange) Flush() error {
 			return err
 		}
 	}
+	if c.batch != nil {
+		return c.batch.Flush()
+	}
 	return http.NewResponseController(c.w).Flush()
 }
 
@@ -100,6 +114,10 @@ func (c *exchange) finish(stream *serverstream.Stream, err error) {
 	_ = c.write(envelope.FlagTrailer, mem.BufferSlice{mem.SliceBuffer(trailerBlock(h, err))})
 	if c.text != nil {
 		_ = c.text.pad()
+	}
+	if c.batch != nil {
+		_ = c.batch.Flush()
+		_ = c.batch.Close() // its failure is the client's end
 	}
 }
 

@@ -81,6 +81,10 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 	c := &exchange{w: w, call: call, contentType: r.Header.Get("Content-Type")}
 	c.reader = envelope.Reader{Src: r.Body, Max: d.max, Malformed: codes.Internal}
 	c.writer = envelope.Writer{Dst: w}
+	if !call.Method.Unary() {
+		c.batch = envelope.NewBatch(w, http.NewResponseController(w).Flush)
+		c.writer.Dst = c.batch
+	}
 	defer c.reader.Close()
 	if a.Gzip {
 		c.reader.Gzip = d.gzip

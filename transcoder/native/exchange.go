@@ -19,6 +19,7 @@ type exchange struct {
 	contentType string
 	reader      envelope.Reader
 	writer      envelope.Writer
+	batch       *envelope.Batch // nil for a unary call, whose answer is one message
 }
 
 // WriteHeader implements serverstream.Wire.
@@ -42,7 +43,12 @@ func (c *exchange) WriteMessage(payload mem.BufferSlice) error {
 }
 
 // Flush implements serverstream.Wire.
-func (c *exchange) Flush() error { return http.NewResponseController(c.w).Flush() }
+func (c *exchange) Flush() error {
+	if c.batch != nil {
+		return c.batch.Flush()
+	}
+	return http.NewResponseController(c.w).Flush()
+}
 
 // ReadMessage implements serverstream.Wire.
 func (c *exchange) ReadMessage() (mem.BufferSlice, error) {
@@ -59,6 +65,9 @@ func (c *exchange) ReadMessage() (mem.BufferSlice, error) {
 // in the header of an answer without trailers.
 func (c *exchange) finish(stream *serverstream.Stream, err error) {
 	header, trailer, sent := stream.End()
+	if c.batch != nil {
+		_ = c.batch.Close() // its failure is the client's end
+	}
 	h, prefix := c.w.Header(), http.TrailerPrefix
 	switch {
 	case sent:

@@ -48,7 +48,8 @@ type Stream struct {
 
 	stop    func() bool // stops the deadline's watch; nil without a deadline
 	watchMu sync.Mutex
-	closed  bool // guarded by watchMu
+	closed  bool // guarded by watchMu, as is
+	hurried bool // writes have stallGrace left
 
 	recvMu   sync.Mutex // held while receiving
 	recvErr  error      // the end of the request, once known
@@ -62,8 +63,8 @@ type Stream struct {
 	headerSent      bool
 }
 
-// stallGrace is how long a write that is under way when the call's deadline
-// passes may still wait for the client to read.
+// stallGrace is how long what is left to write when the call's deadline passes,
+// the status at last, may still wait for the client to read.
 const stallGrace = time.Second
 
 // Options are what a stream is made of.
@@ -308,6 +309,9 @@ func (s *Stream) Close() {
 	if s.stop != nil && !s.stop() {
 		s.watchMu.Lock() // waits for an expire that is under way, and bars a later one
 		s.closed = true
+		if s.hurried && s.http1 { // the next request's answer has time again
+			_ = s.rc.SetWriteDeadline(time.Time{})
+		}
 		s.watchMu.Unlock()
 	}
 	s.cancel()
@@ -326,10 +330,7 @@ func (s *Stream) expire() {
 	} else {
 		s.stopReading()
 	}
-	if s.sendMu.TryLock() {
-		s.sendMu.Unlock()
-		return
-	}
+	s.hurried = true
 	_ = s.rc.SetWriteDeadline(time.Now().Add(stallGrace))
 }
 
