@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -91,7 +90,6 @@ func compare(a, b protoreflect.Value) int {
 
 // durationOf returns m as a duration, nil for any other message.
 func durationOf(m protoreflect.Message) *durationpb.Duration {
-	var i proto.Message = m.Interface()
-	d, _ := i.(*durationpb.Duration)
+	d, _ := m.Interface().(*durationpb.Duration)
 	return d
 }

@@ -90,11 +90,11 @@ func valueNode(fd protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.Node
 		return textNode(base64.StdEncoding.EncodeToString(v.Bytes()))
 	case protoreflect.EnumKind:
 		if value := fd.Enum().Values().ByNumber(v.Enum()); value != nil {
-			return plainNode(enumName(value))
+			return plainNode(EnumName(value))
 		}
 		return plainNode(strconv.Itoa(int(v.Enum())))
 	}
-	if isSize(fd) {
+	if IsSize(fd) {
 		return plainNode(formatSize(v.Int()))
 	}
 	return plainNode(v.String())

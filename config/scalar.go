@@ -138,7 +138,7 @@ func parseNumber(fd protoreflect.FieldDescriptor, s string) (protoreflect.Value,
 		i, err := strconv.ParseInt(s, 10, 32)
 		return protoreflect.ValueOfInt32(int32(i)), remarkOf(err)
 	default:
-		if isSize(fd) {
+		if IsSize(fd) {
 			return parseSize(s)
 		}
 		i, err := strconv.ParseInt(s, 10, 64)
@@ -146,8 +146,8 @@ func parseNumber(fd protoreflect.FieldDescriptor, s string) (protoreflect.Value,
 	}
 }
 
-// isSize reports whether a field counts bytes, and takes units.
-func isSize(fd protoreflect.FieldDescriptor) bool {
+// IsSize reports whether a field counts bytes, and takes units.
+func IsSize(fd protoreflect.FieldDescriptor) bool {
 	return fd.Kind() == protoreflect.Int64Kind && strings.HasSuffix(string(fd.Name()), "_bytes")
 }
 
@@ -220,11 +220,11 @@ func formatDuration(d time.Duration) string {
 // parseEnum takes a value's name as in the file ("grpc-gateway") or as in the
 // proto ("PROFILE_GRPC_GATEWAY").
 func parseEnum(ed protoreflect.EnumDescriptor, s string) (protoreflect.Value, error) {
-	names := enumNames(ed)
+	names := EnumNames(ed)
 	values := ed.Values()
 	for i := range values.Len() {
 		v := values.Get(i)
-		if name := enumName(v); v.Number() != 0 && (s == string(v.Name()) || name == strings.ReplaceAll(strings.ToLower(s), "_", "-")) {
+		if name := EnumName(v); v.Number() != 0 && (s == string(v.Name()) || name == strings.ReplaceAll(strings.ToLower(s), "_", "-")) {
 			return protoreflect.ValueOfEnum(v.Number()), nil
 		}
 	}
@@ -234,20 +234,20 @@ func parseEnum(ed protoreflect.EnumDescriptor, s string) (protoreflect.Value, er
 	return protoreflect.Value{}, remark("")
 }
 
-// enumNames are the values that can be written.
-func enumNames(ed protoreflect.EnumDescriptor) []string {
+// EnumNames are the values that can be written.
+func EnumNames(ed protoreflect.EnumDescriptor) []string {
 	var names []string
 	for i := range ed.Values().Len() {
 		if v := ed.Values().Get(i); v.Number() != 0 {
-			names = append(names, enumName(v))
+			names = append(names, EnumName(v))
 		}
 	}
 	return names
 }
 
-// enumName is how a value is written: PROFILE_GRPC_GATEWAY of enum Profile is
+// EnumName is how a value is written: PROFILE_GRPC_GATEWAY of enum Profile is
 // "grpc-gateway".
-func enumName(v protoreflect.EnumValueDescriptor) string {
+func EnumName(v protoreflect.EnumValueDescriptor) string {
 	var prefix strings.Builder
 	for i, r := range string(v.Parent().Name()) {
 		if i > 0 && r >= 'A' && r <= 'Z' {
@@ -269,7 +269,7 @@ func wanted(fd protoreflect.FieldDescriptor) string {
 	case protoreflect.BoolKind:
 		return "true or false"
 	case protoreflect.EnumKind:
-		return "one of " + strings.Join(enumNames(fd.Enum()), ", ")
+		return "one of " + strings.Join(EnumNames(fd.Enum()), ", ")
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
 		return "a number"
 	case protoreflect.MessageKind, protoreflect.GroupKind:
@@ -281,7 +281,7 @@ func wanted(fd protoreflect.FieldDescriptor) string {
 		}
 		return "a mapping of fields"
 	}
-	if isSize(fd) {
+	if IsSize(fd) {
 		return "a size such as 65536, 64KiB or 4MiB"
 	}
 	return "a whole number"
