@@ -141,29 +141,35 @@ func rawString(text []byte, i int) int {
 // not valid are copied as they stand: check the string first.
 func Unquote(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
-		if raw[i] != '\\' {
-			dst = append(dst, raw[i])
-			i++
-			continue
-		}
-		n := escape(raw[i:])
-		switch n {
-		case 0:
-			dst = append(dst, raw[i])
-			n = 1
-		case 2:
-			dst = append(dst, short(raw[i+1]))
-		default:
-			r, _ := hex4(raw[i:])
-			if n == 12 {
-				low, _ := hex4(raw[i+6:])
-				r = utf16.DecodeRune(r, low)
+		if raw[i] == '\\' {
+			var n int
+			if dst, n = Unescape(dst, raw[i:]); n > 0 {
+				i += n
+				continue
 			}
-			dst = utf8.AppendRune(dst, r)
 		}
-		i += n
+		dst = append(dst, raw[i])
+		i++
 	}
 	return dst
+}
+
+// Unescape appends the meaning of the escape at the start of text, a surrogate
+// pair counting as one, and returns its length, or 0 if it is not valid.
+func Unescape(dst, text []byte) ([]byte, int) {
+	n := escape(text)
+	switch n {
+	case 0:
+		return dst, 0
+	case 2:
+		return append(dst, short(text[1])), n
+	}
+	r, _ := hex4(text)
+	if n == 12 {
+		low, _ := hex4(text[6:])
+		r = utf16.DecodeRune(r, low)
+	}
+	return utf8.AppendRune(dst, r), n
 }
 
 // short is the meaning of a two-character escape.

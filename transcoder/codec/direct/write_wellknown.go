@@ -1,0 +1,367 @@
+package direct
+
+import (
+	"encoding/binary"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// bare writes the value of the only field of a wrapper, a Struct or a ListValue.
+func (w *writer) bare(f *field, lo int) bool {
+	if f.shape != single {
+		return w.bareRepeated(f, lo)
+	}
+	var from []byte
+	at := failed
+	for k := lo; k < len(w.frags); k++ {
+		b := w.frags[k]
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			if j == failed {
+				return w.malformed()
+			}
+			if i = skipWire(b, j, num, typ); i == failed {
+				return w.malformed()
+			}
+			if num == f.num && typ == f.wire {
+				if at != failed && !w.checkScalar(f, from, at) {
+					return false
+				}
+				from, at = b, j
+			}
+		}
+	}
+	if at == failed {
+		w.out = append(w.out, f.zero...)
+		return true
+	}
+	next, _ := w.scalar(f, from, at)
+	return next != failed
+}
+
+// bareRepeated writes the value of one list or map of a message.
+func (w *writer) bareRepeated(f *field, lo int) bool {
+	start, first := len(w.out), len(w.entries)
+	for k := lo; k < len(w.frags); k++ {
+		b := w.frags[k]
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			switch {
+			case j == failed:
+				return w.malformed()
+			case num != f.num || !f.takes(typ):
+				if i = skipWire(b, j, num, typ); i == failed {
+					return w.malformed()
+				}
+				continue
+			case f.shape == list:
+				i = w.items(f, b, i, 0)
+			default:
+				i = w.collect(f, b, i)
+			}
+			if i == failed {
+				return false
+			}
+		}
+	}
+	if f.shape == list {
+		return w.enclose(start, '[', ']')
+	}
+	return w.dict(f, first)
+}
+
+// seconds reads the two fields of a Timestamp or a Duration.
+func (w *writer) seconds(lo int) (secs int64, nanos int32, ok bool) {
+	for _, b := range w.frags[lo:] {
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			if j == failed {
+				return 0, 0, w.malformed()
+			}
+			if num > 2 || typ != protowire.VarintType {
+				if i = skipWire(b, j, num, typ); i == failed {
+					return 0, 0, w.malformed()
+				}
+				continue
+			}
+			v, next := uvarint(b, j)
+			if next == failed {
+				return 0, 0, w.malformed()
+			}
+			if i = next; num == 1 {
+				secs = int64(v)
+			} else {
+				nanos = int32(v)
+			}
+		}
+	}
+	return secs, nanos, true
+}
+
+func (w *writer) timestamp(lo int) bool {
+	secs, nanos, ok := w.seconds(lo)
+	if !ok {
+		return false
+	}
+	if secs < minTimestamp || secs > maxTimestamp {
+		return w.fail("google.protobuf.Timestamp: seconds out of range %d", secs)
+	}
+	if nanos < 0 || nanos > 999999999 {
+		return w.fail("google.protobuf.Timestamp: nanos out of range %d", nanos)
+	}
+	days := (secs - minTimestamp) / 86400 // since 0001-01-01, never negative
+	second := int((secs - minTimestamp) % 86400)
+	year, month, day := civil(days)
+	text := [...]byte{'"', '0', '0', '0', '0', '-', '0', '0', '-', '0', '0', 'T', '0', '0', ':', '0', '0', ':', '0', '0'}
+	twoDigitsAt(text[1:], year/100)
+	twoDigitsAt(text[3:], year%100)
+	twoDigitsAt(text[6:], month)
+	twoDigitsAt(text[9:], day)
+	twoDigitsAt(text[12:], second/3600)
+	twoDigitsAt(text[15:], second/60%60)
+	twoDigitsAt(text[18:], second%60)
+	w.out = append(w.out, text[:]...)
+	w.nanos(nanos)
+	w.out = append(w.out, 'Z', '"')
+	return true
+}
+
+func twoDigitsAt(b []byte, n int) {
+	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
+}
+
+// civil is the date of a day counted from 0001-01-01; see daysSinceEpoch.
+func civil(days int64) (year, month, day int) {
+	z := days + 306 // from 0000-03-01
+	era := z / 146097
+	dayOfEra := z - era*146097
+	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
+	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
+	m := (5*dayOfYear + 2) / 153
+	day = int(dayOfYear - (153*m+2)/5 + 1)
+	year = int(yearOfEra + era*400)
+	if month = int(m) + 3; month > 12 {
+		month -= 12
+		year++
+	}
+	return year, month, day
+}
+
+// nanos writes a fraction of 3, 6 or 9 digits, or none.
+func (w *writer) nanos(n int32) {
+	if n == 0 {
+		return
+	}
+	text := [10]byte{0: '.'}
+	for i := 9; i > 0; i-- {
+		text[i] = '0' + byte(n%10)
+		n /= 10
+	}
+	digits := 10
+	for digits > 4 && text[digits-1] == '0' && text[digits-2] == '0' && text[digits-3] == '0' {
+		digits -= 3
+	}
+	w.out = append(w.out, text[:digits]...)
+}
+
+func (w *writer) duration(lo int) bool {
+	secs, nanos, ok := w.seconds(lo)
+	switch {
+	case !ok:
+		return false
+	case secs < -maxDuration || secs > maxDuration:
+		return w.fail("google.protobuf.Duration: seconds out of range %d", secs)
+	case nanos < -999999999 || nanos > 999999999:
+		return w.fail("google.protobuf.Duration: nanos out of range %d", nanos)
+	case secs > 0 && nanos < 0 || secs < 0 && nanos > 0:
+		return w.fail("google.protobuf.Duration: signs of seconds and nanos do not match")
+	}
+	w.out = append(w.out, '"')
+	if secs < 0 || nanos < 0 {
+		w.out = append(w.out, '-')
+		secs, nanos = -secs, -nanos
+	}
+	w.out = strconv.AppendInt(w.out, secs, 10)
+	w.nanos(nanos)
+	w.out = append(w.out, 's', '"')
+	return true
+}
+
+// fieldMask writes the paths in camel case, if they come back from it.
+func (w *writer) fieldMask(lo int) bool {
+	start := len(w.out)
+	for _, b := range w.frags[lo:] {
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			if j == failed {
+				return w.malformed()
+			}
+			if i = skipWire(b, j, num, typ); i == failed {
+				return w.malformed()
+			}
+			if num == 1 && typ == protowire.BytesType {
+				begin, end := lengthed(b, j)
+				w.out = append(w.out, ',')
+				if !w.maskPath(b[begin:end]) {
+					return false
+				}
+			}
+		}
+	}
+	if len(w.out) == start {
+		w.out = append(w.out, '"')
+	}
+	w.out[start] = '"'
+	w.out = append(w.out, '"')
+	return true
+}
+
+func (w *writer) maskPath(path []byte) bool {
+	if !protoreflect.FullName(view(path)).IsValid() {
+		return w.fail("google.protobuf.FieldMask contains the invalid path %q", path)
+	}
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '_' {
+			if i++; i == len(path) || path[i] < 'a' || path[i] > 'z' {
+				return w.fail("google.protobuf.FieldMask contains the irreversible path %q", path)
+			}
+			c = path[i] - 'a' + 'A'
+		} else if c >= 'A' && c <= 'Z' {
+			return w.fail("google.protobuf.FieldMask contains the irreversible path %q", path)
+		}
+		w.out = append(w.out, c)
+	}
+	return true
+}
+
+// value writes a google.protobuf.Value: the member of its oneof that came last.
+func (w *writer) value(m *message, lo int) bool {
+	var f *field
+	var from []byte
+	at := 0
+	hi := len(w.frags)
+	for k := lo; k < hi; k++ {
+		b := w.frags[k]
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			if j == failed {
+				return w.malformed()
+			}
+			if i = skipWire(b, j, num, typ); i == failed {
+				return w.malformed()
+			}
+			now := m.field(num)
+			if now == nil || !now.takes(typ) {
+				continue
+			}
+			if f != nil && !w.supersede(f, now, from, at, hi) {
+				return false
+			}
+			f, from, at = now, b, j
+			if f.op == opMessage {
+				body, _ := f.piece(b, j)
+				w.frags = append(w.frags, body)
+			}
+		}
+	}
+	switch {
+	case f == nil:
+		return w.fail("google.protobuf.Value: none of the oneof fields is set")
+	case f.op == opMessage:
+		return w.content(f.message.tables(), hi)
+	case f.op == opDouble:
+		if v := math.Float64frombits(binary.LittleEndian.Uint64(from[at:])); math.IsNaN(v) || math.IsInf(v, 0) {
+			return w.fail("google.protobuf.Value: %v is not a JSON number", v)
+		}
+	}
+	next, _ := w.scalar(f, from, at)
+	return next != failed
+}
+
+// supersede checks the member of a Value that now comes after, and forgets its
+// pieces if it was another one.
+func (w *writer) supersede(f, now *field, from []byte, at, hi int) bool {
+	if f.op < opMessage {
+		return w.checkScalar(f, from, at)
+	}
+	if f == now {
+		return true
+	}
+	for _, piece := range w.frags[hi:] {
+		if !w.check(f.message, piece, w.left) {
+			return false
+		}
+	}
+	w.frags = w.frags[:hi]
+	return true
+}
+
+// any writes a google.protobuf.Any.
+func (w *writer) any(m *message, lo int) bool {
+	var url, value []byte
+	for _, b := range w.frags[lo:] {
+		for i := 0; i < len(b); {
+			num, typ, j := fieldTag(b, i)
+			if j == failed {
+				return w.malformed()
+			}
+			if i = skipWire(b, j, num, typ); i == failed {
+				return w.malformed()
+			}
+			if typ == protowire.BytesType && num <= 2 {
+				start, end := lengthed(b, j)
+				if num == 2 {
+					value = b[start:end]
+				} else if url = b[start:end]; !utf8.Valid(url) {
+					return w.fail("invalid UTF-8")
+				}
+			}
+		}
+	}
+	if len(url) == 0 {
+		if len(value) > 0 {
+			return w.fail("google.protobuf.Any: type_url is not set")
+		}
+		w.out = append(w.out, '{', '}')
+		return true
+	}
+	return w.anyContent(url, value)
+}
+
+func (w *writer) anyContent(url, value []byte) bool {
+	inner := w.plan.family.byURL(url)
+	if inner == nil {
+		return w.fail("google.protobuf.Any: unable to resolve %q", url[:min(len(url), 200)])
+	}
+	start := len(w.out)
+	w.out = append(w.out, `,"@type":`...)
+	w.out, _ = appendString(w.out, url)
+	lo := len(w.frags)
+	w.inAny++
+	ok := false
+	switch {
+	case inner.form > formEmpty:
+		w.out = append(w.out, `,"value":`...)
+		w.frags = append(w.frags, value)
+		ok = w.content(inner, lo)
+	case w.left <= 0:
+		return w.tooDeep()
+	default:
+		w.left--
+		if w.indexed {
+			w.frags = append(w.frags, value)
+			ok = w.index(inner, lo)
+		} else {
+			ok = w.stream(inner, value)
+		}
+		w.left++
+	}
+	w.inAny--
+	w.frags = w.frags[:lo]
+	return ok && w.enclose(start, '{', '}')
+}
