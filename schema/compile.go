@@ -62,7 +62,8 @@ func (c *compilation) reporter() reporter.Reporter {
 		if pos.Line > 0 {
 			origin = fmt.Sprintf("%s:%d:%d", pos.Filename, pos.Line, pos.Col)
 		}
-		c.problems = append(c.problems, Problem{origin, plainError(err.Unwrap(), "")})
+		text := strings.ReplaceAll(plainError(err.Unwrap(), ""), "$end", "end of file")
+		c.problems = append(c.problems, Problem{origin, text})
 		return nil
 	}, nil)
 }

@@ -28,17 +28,22 @@ type protoText struct {
 	text []byte
 }
 
-// readFolder compiles the .proto files below dir, or the one file that dir is.
-func readFolder(source string) ([]*file, []Problem) {
+// readFolder compiles the .proto files below source, or the one file that
+// source is. names are the import paths of all of them, right or wrong.
+func readFolder(source string) (files []*file, names []string, problems []Problem) {
 	texts, err := findTexts(source)
 	if err != nil {
-		return nil, []Problem{{source, plainError(err, source)}}
+		return nil, nil, []Problem{{source, plainError(err, source)}}
 	}
 	if len(texts) == 0 {
-		return nil, []Problem{{source, "no .proto files in this folder"}}
+		return nil, nil, []Problem{{source, "no .proto files in this folder"}}
 	}
 	nameTexts(texts)
-	return compile(source, texts)
+	for _, t := range texts {
+		names = append(names, t.name)
+	}
+	files, problems = compile(source, texts)
+	return files, names, problems
 }
 
 // findTexts reads the .proto files below source. Symlinks are followed, as

@@ -75,6 +75,7 @@ func (l *Loader) Load(ctx context.Context) (*Snapshot, error) {
 type build struct {
 	opts     *Options
 	files    []*file
+	names    []string // of files, also of those that could not be compiled
 	pending  []string
 	fatal    []Problem
 	warnings []Problem
@@ -114,7 +115,9 @@ func (l *Loader) read(ctx context.Context, b *build) {
 			}
 			files, problems = answer.decode(source)
 		case folderSource:
-			files, problems = readFolder(source)
+			var names []string
+			files, names, problems = readFolder(source)
+			b.names = append(b.names, names...)
 		default:
 			files, problems = readImage(source)
 		}
@@ -205,6 +208,10 @@ func (b *build) snapshot(rules *ruleSet, selected *selection) *Snapshot {
 	}
 	l := link(set)
 	b.invalid(l.problems)
+	if b.opts.SkipInvalid {
+		names := slices.Concat(b.names, slices.Sorted(maps.Keys(set)))
+		b.warnings = append(b.warnings, consequences(names, func(path string) bool { return l.done[path] }, b.warnings)...)
+	}
 
 	binder := &binder{opts: b.opts, rules: rules, used: map[int]bool{}, origins: places}
 	s := &Snapshot{Files: l.registry, Types: newTypes(l.registry), Pending: b.pending, FullyDecodeReserved: rules.decodeReserved}

@@ -45,6 +45,24 @@ func sorted(ps []Problem) []Problem {
 	})
 }
 
+// consequences returns a problem for each of the files names that is neither
+// there nor has a problem of its own: another one's has befallen it.
+func consequences(names []string, there func(string) bool, problems []Problem) []Problem {
+	told := map[string]bool{}
+	for _, p := range problems {
+		path, _, _ := strings.Cut(p.Origin, ":")
+		told[path] = true
+	}
+	var out []Problem
+	for _, name := range names {
+		if !there(name) && !told[name] {
+			told[name] = true
+			out = append(out, Problem{name, "left out: it imports a file that is left out"})
+		}
+	}
+	return out
+}
+
 // comparePlaces orders "f:2:1" before "f:10:1": shorter numbers first.
 func comparePlaces(a, b string) int {
 	as, bs := strings.Split(a, ":"), strings.Split(b, ":")
