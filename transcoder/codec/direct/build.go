@@ -44,6 +44,7 @@ func (m *message) build() {
 	for i, fd := range order {
 		m.fields[i] = m.family.fieldOf(fd)
 		m.fields[i].index = i
+		m.fields[i].plain = m.fields[i].shape == single && m.fields[i].oneof < 0 && !m.fields[i].required
 		if fd.Number() <= top {
 			m.byNumber[fd.Number()] = uint16(i + 1)
 		} else {
@@ -58,6 +59,7 @@ func (m *message) build() {
 	}
 	m.words = (len(m.fields) + 63) / 64
 	m.oneofs = (m.desc.Oneofs().Len() + 63) / 64
+	m.many = m.words > 1 || m.oneofs > 1
 	m.extends = m.desc.ExtensionRanges().Len() > 0
 	m.fillNames()
 	m.fillDefaults()

@@ -95,7 +95,7 @@ func (r *reader) members(m *message, i int, rule typeRule) int {
 // membersFrom reads from the first name on, if the object is not empty.
 func (r *reader) membersFrom(m *message, i, start int, empty bool, rule typeRule) int {
 	s := seen{sets: len(r.sets), exts: len(r.exts)}
-	if m.words > 1 || m.oneofs > 1 {
+	if m.many {
 		r.reserve(m.words + m.oneofs)
 	}
 	if !empty {
@@ -167,7 +167,7 @@ func (r *reader) known(m *message, s *seen, f *field, at, i int) int {
 	}
 	if f.oneof >= 0 && f.shape == single {
 		word, bit := &s.oneofs, uint64(1)<<(f.oneof&63)
-		if m.words > 1 || m.oneofs > 1 {
+		if m.many {
 			word = &r.sets[s.sets+m.words+int(f.oneof>>6)]
 		}
 		if *word&bit != 0 {
@@ -193,7 +193,7 @@ func (r *reader) see(m *message, s *seen, f *field) bool {
 		return true
 	}
 	word, bit := &s.fields, uint64(1)<<(f.index&63)
-	if m.words > 1 || m.oneofs > 1 {
+	if m.many {
 		word = &r.sets[s.sets+f.index>>6]
 	}
 	if *word&bit != 0 {

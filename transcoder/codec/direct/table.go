@@ -67,19 +67,19 @@ type field struct {
 	presence bool           // a zero is written
 	nullable bool           // JSON null is a value
 	required bool
+	plain    bool  // a single value, not in a oneof, not required, not an extension
 	utf8     bool  // wire bytes must be valid UTF-8
 	oneof    int16 // index, or -1
 	index    int   // in the table; -1 for extensions
 	num      protowire.Number
 
 	message *message
+	lead    string // `,"name":`
 	enum    *enum
 	key     *field // of a map
 	value   *field
-
-	lead string // `,"name":`
-	zero string // the JSON text of the zero value
-	desc protoreflect.FieldDescriptor
+	zero    string // the JSON text of the zero value
+	desc    protoreflect.FieldDescriptor
 }
 
 // message is what is known of a message type. Its identity is made when the
@@ -96,9 +96,10 @@ type message struct {
 	byNumber []uint16
 	sparse   map[protowire.Number]uint16 // numbers beyond byNumber
 	names    nameTable
-	words    int // of a bit set of the fields
-	oneofs   int // words of a bit set of the oneofs
-	required int // how many
+	words    int  // of a bit set of the fields
+	oneofs   int  // words of a bit set of the oneofs
+	many     bool // more fields or oneofs than one word has bits
+	required int  // how many
 	extends  bool
 
 	// defaults is the text of all fields that are written without a value;

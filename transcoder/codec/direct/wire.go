@@ -36,6 +36,24 @@ func fieldTag(b []byte, i int) (num protowire.Number, typ protowire.Type, next i
 
 // lengthed reads a length at i and returns where the bytes begin and end.
 func lengthed(b []byte, i int) (start, end int) {
+	if i < len(b) && b[i] < 0x80 {
+		if start, end = i+1, i+1+int(b[i]); end <= len(b) {
+			return start, end
+		}
+		return failed, failed
+	}
+	return longLength(b, i)
+}
+
+// longLength is lengthed for lengths of 128 and more.
+func longLength(b []byte, i int) (start, end int) {
+	if i+1 < len(b) && b[i+1] < 0x80 && b[i] >= 0x80 {
+		start = i + 2
+		if end = start + int(b[i]&0x7f) + int(b[i+1])<<7; end <= len(b) {
+			return start, end
+		}
+		return failed, failed
+	}
 	n, start := uvarint(b, i)
 	if start == failed || n > uint64(len(b)-start) {
 		return failed, failed

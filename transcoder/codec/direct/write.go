@@ -160,9 +160,11 @@ func (w *writer) message(m *message, b []byte) bool {
 		m.tables()
 	}
 	if w.indexed || m.form > formEmpty {
+		if m.form == formTimestamp {
+			return w.timestampOf(b)
+		}
 		w.frags = append(w.frags, b)
-		ok := w.merged(m, len(w.frags)-1)
-		return ok
+		return w.merged(m, len(w.frags)-1)
 	}
 	if w.left <= 0 {
 		return w.tooDeep()

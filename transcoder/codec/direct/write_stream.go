@@ -6,7 +6,7 @@ import "google.golang.org/protobuf/encoding/protowire"
 // a comma before it.
 func (w *writer) stream(m *message, b []byte) bool {
 	s := seen{sets: len(w.sets), exts: -1}
-	if m.words > 1 || m.oneofs > 1 {
+	if m.many {
 		for range m.words + m.oneofs {
 			w.sets = append(w.sets, 0)
 		}
@@ -24,7 +24,13 @@ func (w *writer) stream(m *message, b []byte) bool {
 			}
 			continue
 		}
-		if !w.first(m, &s, f) {
+		if f.plain && !m.many {
+			bit := uint64(1) << (f.index & 63)
+			if s.fields&bit != 0 {
+				return w.giveUp()
+			}
+			s.fields |= bit
+		} else if !w.first(m, &s, f) {
 			return w.giveUp()
 		}
 		if len(m.defaults) > 0 && f.index >= 0 {
@@ -59,7 +65,7 @@ func (w *writer) first(m *message, s *seen, f *field) bool {
 	if f.index < 0 {
 		return w.firstExtension(s, f)
 	}
-	many := m.words > 1 || m.oneofs > 1
+	many := m.many
 	word, bit := &s.fields, uint64(1)<<(f.index&63)
 	if many {
 		word = &w.sets[s.sets+f.index>>6]
@@ -98,6 +104,21 @@ func (w *writer) firstExtension(s *seen, f *field) bool {
 func (w *writer) field(f *field, b []byte, i, j int) int {
 	before := len(w.out)
 	w.out = append(w.out, f.lead...)
+	if f.op == opString && f.shape == single {
+		start, end := lengthed(b, j)
+		if end == failed {
+			return w.stop(w.malformed())
+		}
+		if start == end && !f.presence && !w.style.unpopulated {
+			w.out = w.out[:before]
+			return end
+		}
+		var ok bool
+		if w.out, ok = appendString(w.out, b[start:end]); !ok {
+			return w.stop(w.fail("invalid UTF-8"))
+		}
+		return end
+	}
 	switch f.shape {
 	case list:
 		start := len(w.out)

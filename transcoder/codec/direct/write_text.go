@@ -3,34 +3,69 @@ package direct
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
 // appendString appends s as a JSON string. It is not ok if s is not UTF-8.
 func appendString(out, s []byte) ([]byte, bool) {
-	end, high := plainText(s, 0)
-	if end == len(s) && high&highs == 0 {
-		out = append(out, '"')
-		out = append(out, s...)
-		return append(out, '"'), true
+	n := len(out)
+	if cap(out)-n < len(s)+2 {
+		out = slices.Grow(out, len(s)+2)
 	}
+	text := out[n : n+len(s)+2]
+	text[0] = '"'
+	if !copyPlain(text[1:len(s)+1], s) {
+		return appendEscaped(out, s)
+	}
+	text[len(s)+1] = '"'
+	return out[:n+len(s)+2], true
+}
+
+// copyPlain copies s and reports whether all of it is ASCII that a JSON string
+// holds as it is. Most strings are, and many are short: looking and copying are
+// one loop.
+func copyPlain(dst, s []byte) bool {
+	n := len(s)
+	if n < 8 {
+		for i, c := range s {
+			if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+				return false
+			}
+			dst[i] = c
+		}
+		return true
+	}
+	bad := uint64(0)
+	dst = dst[:n]
+	for i := 0; i+8 <= n; i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		binary.LittleEndian.PutUint64(dst[i:], w)
+		bad |= special(w) | w
+	}
+	w := binary.LittleEndian.Uint64(s[n-8:])
+	binary.LittleEndian.PutUint64(dst[n-8:], w)
+	return (bad|special(w)|w)&highs == 0
+}
+
+// appendEscaped is appendString for text that is not plain.
+func appendEscaped(out, s []byte) ([]byte, bool) {
 	if !utf8.Valid(s) {
 		return out, false
 	}
 	out = append(out, '"')
-	start := 0
-	for end < len(s) {
-		out = append(out, s[start:end]...)
+	for {
+		end, _ := plainText(s, 0)
+		out = append(out, s[:end]...)
+		if end == len(s) {
+			return append(out, '"'), true
+		}
 		out = appendEscape(out, s[end])
-		start = end + 1
-		end, _ = plainText(s, start)
+		s = s[end+1:]
 	}
-	out = append(out, s[start:]...)
-	return append(out, '"'), true
 }
 
-// plainText skips the bytes from i on that a JSON string holds as they are; high
-// has a high bit if one of them was not ASCII.
+// plainText skips the bytes from i on that a JSON string holds as they are.
 func plainText(s []byte, i int) (end int, high uint64) {
 	for ; i+8 <= len(s); i += 8 {
 		w := binary.LittleEndian.Uint64(s[i:])

@@ -77,46 +77,70 @@ func (w *writer) bareRepeated(f *field, lo int) bool {
 // seconds reads the two fields of a Timestamp or a Duration.
 func (w *writer) seconds(lo int) (secs int64, nanos int32, ok bool) {
 	for _, b := range w.frags[lo:] {
-		for i := 0; i < len(b); {
-			num, typ, j := fieldTag(b, i)
-			if j == failed {
-				return 0, 0, w.malformed()
-			}
-			if num > 2 || typ != protowire.VarintType {
-				if i = skipWire(b, j, num, typ); i == failed {
-					return 0, 0, w.malformed()
-				}
-				continue
-			}
-			v, next := uvarint(b, j)
-			if next == failed {
-				return 0, 0, w.malformed()
-			}
-			if i = next; num == 1 {
-				secs = int64(v)
-			} else {
-				nanos = int32(v)
-			}
+		if !addSeconds(b, &secs, &nanos) {
+			return 0, 0, w.malformed()
 		}
 	}
 	return secs, nanos, true
 }
 
+// addSeconds reads the two fields from one piece of the message.
+func addSeconds(b []byte, secs *int64, nanos *int32) bool {
+	for i := 0; i < len(b); {
+		num, typ, j := fieldTag(b, i)
+		if j == failed {
+			return false
+		}
+		if num > 2 || typ != protowire.VarintType {
+			if i = skipWire(b, j, num, typ); i == failed {
+				return false
+			}
+			continue
+		}
+		var v uint64
+		if v, i = uvarint(b, j); i == failed {
+			return false
+		}
+		if num == 1 {
+			*secs = int64(v)
+		} else {
+			*nanos = int32(v)
+		}
+	}
+	return true
+}
+
+// timestampOf writes a Timestamp of one piece.
+func (w *writer) timestampOf(b []byte) bool {
+	if w.left <= 0 {
+		return w.tooDeep()
+	}
+	var secs int64
+	var nanos int32
+	if !addSeconds(b, &secs, &nanos) {
+		return w.malformed()
+	}
+	return w.time(secs, nanos)
+}
+
 func (w *writer) timestamp(lo int) bool {
 	secs, nanos, ok := w.seconds(lo)
-	if !ok {
-		return false
-	}
+	return ok && w.time(secs, nanos)
+}
+
+func (w *writer) time(secs int64, nanos int32) bool {
 	if secs < minTimestamp || secs > maxTimestamp {
 		return w.fail("google.protobuf.Timestamp: seconds out of range %d", secs)
 	}
 	if nanos < 0 || nanos > 999999999 {
 		return w.fail("google.protobuf.Timestamp: nanos out of range %d", nanos)
 	}
-	days := (secs - minTimestamp) / 86400 // since 0001-01-01, never negative
-	second := int((secs - minTimestamp) % 86400)
-	year, month, day := civil(days)
-	text := [...]byte{'"', '0', '0', '0', '0', '-', '0', '0', '-', '0', '0', 'T', '0', '0', ':', '0', '0', ':', '0', '0'}
+	since := uint64(secs - minTimestamp) // 0001-01-01
+	days, second := since/86400, uint32(since%86400)
+	year, month, day := civil(uint32(days))
+	n := len(w.out)
+	w.out = append(w.out, `"0000-00-00T00:00:00`...)
+	text := w.out[n:][:20]
 	twoDigitsAt(text[1:], year/100)
 	twoDigitsAt(text[3:], year%100)
 	twoDigitsAt(text[6:], month)
@@ -124,27 +148,27 @@ func (w *writer) timestamp(lo int) bool {
 	twoDigitsAt(text[12:], second/3600)
 	twoDigitsAt(text[15:], second/60%60)
 	twoDigitsAt(text[18:], second%60)
-	w.out = append(w.out, text[:]...)
 	w.nanos(nanos)
 	w.out = append(w.out, 'Z', '"')
 	return true
 }
 
-func twoDigitsAt(b []byte, n int) {
+func twoDigitsAt(b []byte, n uint32) {
+	_ = b[1]
 	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
 }
 
 // civil is the date of a day counted from 0001-01-01; see daysSinceEpoch.
-func civil(days int64) (year, month, day int) {
+func civil(days uint32) (year, month, day uint32) {
 	z := days + 306 // from 0000-03-01
 	era := z / 146097
 	dayOfEra := z - era*146097
 	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
 	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
 	m := (5*dayOfYear + 2) / 153
-	day = int(dayOfYear - (153*m+2)/5 + 1)
-	year = int(yearOfEra + era*400)
-	if month = int(m) + 3; month > 12 {
+	day = dayOfYear - (153*m+2)/5 + 1
+	year = yearOfEra + era*400
+	if month = m + 3; month > 12 {
 		month -= 12
 		year++
 	}
@@ -156,16 +180,17 @@ func (w *writer) nanos(n int32) {
 	if n == 0 {
 		return
 	}
-	text := [10]byte{0: '.'}
-	for i := 9; i > 0; i-- {
-		text[i] = '0' + byte(n%10)
-		n /= 10
-	}
-	digits := 10
-	for digits > 4 && text[digits-1] == '0' && text[digits-2] == '0' && text[digits-3] == '0' {
+	u, digits := uint32(n), 9
+	for digits > 3 && u%1000 == 0 {
+		u /= 1000
 		digits -= 3
 	}
-	w.out = append(w.out, text[:digits]...)
+	at := len(w.out)
+	w.out = append(w.out, ".000000000"[:digits+1]...)
+	for i := at + digits; i > at; i-- {
+		w.out[i] = '0' + byte(u%10)
+		u /= 10
+	}
 }
 
 func (w *writer) duration(lo int) bool {
