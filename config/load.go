@@ -107,13 +107,13 @@ func (f *File) parseYAML(text []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		f.notYAML(err)
+		f.notYAML(err, text)
 		return nil
 	}
 	if second, err := nextDocument(dec); err == nil {
 		f.note(f.at(second), "", "a second document: a configuration is one document")
 	} else if !errors.Is(err, io.EOF) {
-		f.notYAML(err)
+		f.notYAML(err, text)
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 {
 		return nil
@@ -150,8 +150,11 @@ func yamlLine(text string) (line int, rest string) {
 	return max(line, 1), rest
 }
 
-func (f *File) notYAML(err error) {
+func (f *File) notYAML(err error, source []byte) {
 	line, text := yamlLine(err.Error())
+	if strings.HasPrefix(text, "did not find expected ','") && bytes.Contains(source, []byte("${")) {
+		text += ` (inside [...] and {...}, variables are quoted: "${NAME}")`
+	}
 	f.wrongAt(Position{File: f.name, Line: line, Column: 1}, "", "not valid YAML: %s", text)
 }
 

@@ -19,11 +19,13 @@ import (
 
 // Marshal writes cfg as YAML that Parse reads back, secrets included: Mask it
 // before it is shown.
-func Marshal(cfg *configv1.Config) ([]byte, error) {
+func Marshal(cfg *configv1.Config) ([]byte, error) { return marshal(cfg.ProtoReflect()) }
+
+func marshal(m protoreflect.Message) ([]byte, error) {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	if err := enc.Encode(messageNode(cfg.ProtoReflect())); err != nil {
+	if err := enc.Encode(messageNode(m)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if err := enc.Close(); err != nil {

@@ -12,10 +12,11 @@
 //     - name: shop
 //       targets: ["dns:///shop:50051"]
 //
-// Texts may contain ${NAME} and ${NAME:-default}, taken from the environment
-// after parsing, so that they cannot change the structure; $${ is a literal ${.
-// Durations are written 5s, 1m30s or 250ms, sizes as bytes or with a unit (64KiB, 4MiB).
-// Relative paths start at the folder of the file.
+// Values may contain `${NAME}` and `${NAME:-default}`, taken from the environment
+// after parsing, so that they cannot change the structure; inside [...] and
+// {...} they are quoted, and `$${` is a literal `${`. Durations are written `5s`,
+// `1m30s` or `250ms`, sizes in bytes or with a unit (`64KiB`, `4MB`). Relative
+// paths start at the folder of the file.
 
 package configv1
 
