@@ -101,32 +101,22 @@ func (l *Loader) read(ctx context.Context, b *build) {
 	servers := l.askServers(ctx)
 	var unreachable []Problem
 	for _, source := range l.opts.Sources {
-		var files []*file
-		var problems []Problem
-		switch kindOf(source) {
-		case reflectionSource:
-			answer := servers[source]
-			if answer.err != nil {
-				unreachable = append(unreachable, Problem{source, plainError(answer.err, "")})
-			}
-			if answer.reflected == nil {
-				b.pending = append(b.pending, source)
-				continue
-			}
-			files, problems = answer.decode(source)
-		case folderSource:
-			var names []string
-			files, names, problems = readFolder(source)
-			b.names = append(b.names, names...)
-		default:
-			files, problems = readImage(source)
-		}
-		b.files = append(b.files, files...)
-		if len(files) == 0 {
-			b.fatal = append(b.fatal, problems...)
+		if kindOf(source) != reflectionSource {
+			b.take(b.readFiles(source))
 			continue
 		}
-		b.invalid(problems)
+		answer := servers[source]
+		if answer.err != nil {
+			unreachable = append(unreachable, Problem{source, plainError(answer.err, "")})
+		}
+		if answer.reflected == nil {
+			b.pending = append(b.pending, source)
+			continue
+		}
+		for _, text := range answer.untold {
+			b.warnings = append(b.warnings, Problem{source, "left out: " + text})
+		}
+		b.take(answer.decode(source))
 	}
 	b.linked(l.opts.Files)
 	if len(b.files) == 0 {
@@ -134,6 +124,26 @@ func (l *Loader) read(ctx context.Context, b *build) {
 		return
 	}
 	b.warnings = append(b.warnings, unreachable...)
+}
+
+// readFiles reads a source that is a folder or an image.
+func (b *build) readFiles(source string) ([]*file, []Problem) {
+	if kindOf(source) == imageSource {
+		return readImage(source)
+	}
+	files, names, problems := readFolder(source)
+	b.names = append(b.names, names...)
+	return files, problems
+}
+
+// take adds what a source gave. A source that gives nothing is an error.
+func (b *build) take(files []*file, problems []Problem) {
+	b.files = append(b.files, files...)
+	if len(files) == 0 {
+		b.fatal = append(b.fatal, problems...)
+		return
+	}
+	b.invalid(problems)
 }
 
 // linked adds descriptors that are linked into the program, and their imports.

@@ -31,6 +31,8 @@ const (
 type reflected struct {
 	files map[string][]byte // FileDescriptorProto by path
 	sum   string            // of the files: equal sums, equal schema
+	// untold are services that the server lists and cannot describe, with its reason.
+	untold []string
 }
 
 // askServer asks a server for all that it serves: reflection v1, or v1alpha
@@ -105,18 +107,25 @@ func askAll(ctx context.Context, conn grpc.ClientConnInterface) (*reflected, err
 	if err != nil {
 		return nil, err
 	}
+	out := &reflected{files: a.files}
 	for _, service := range services {
 		err := a.take(&reflectionpb.ServerReflectionRequest{
 			MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: service},
 		})
-		if err != nil {
+		if no := new(refusal); errors.As(err, &no) {
+			out.untold = append(out.untold, fmt.Sprintf("service %s: %s", service, no))
+		} else if err != nil {
 			return nil, fmt.Errorf("service %s: %w", service, err)
 		}
 	}
 	if err := a.imports(); err != nil {
 		return nil, err
 	}
-	return &reflected{files: a.files, sum: sumFiles(a.files)}, nil
+	if len(a.files) == 0 {
+		return nil, errors.New("the server has no services that it describes, beside health and reflection")
+	}
+	out.sum = sumFiles(a.files)
+	return out, nil
 }
 
 func (a *asking) ask(req *reflectionpb.ServerReflectionRequest) (*reflectionpb.ServerReflectionResponse, error) {
@@ -143,7 +152,9 @@ type refusal struct {
 	text string
 }
 
-func (r *refusal) Error() string { return fmt.Sprintf("reflection: %s: %s", r.code, r.text) }
+func (r *refusal) Error() string {
+	return fmt.Sprintf("the server does not describe it (%s: %s)", r.code, r.text)
+}
 
 // services returns the names of the server's services, but those that the
 // gateway answers itself.

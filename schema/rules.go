@@ -48,16 +48,21 @@ func readRules(names []string) (*ruleSet, []Problem) {
 		}
 		problems = append(problems, set.parse(name, data)...)
 	}
-	for i, r := range set.rules {
-		for _, s := range r.selectors {
-			if strings.HasSuffix(string(s), "*") {
-				set.wild = append(set.wild, i)
+	set.index()
+	return set, problems
+}
+
+// index makes find cheap: rules for one method or service by name, the others in a list.
+func (s *ruleSet) index() {
+	for i, r := range s.rules {
+		for _, sel := range r.selectors {
+			if strings.HasSuffix(string(sel), "*") {
+				s.wild = append(s.wild, i)
 				continue
 			}
-			set.exact[string(s)] = i // the last one wins
+			s.exact[string(sel)] = i // the last one wins
 		}
 	}
-	return set, problems
 }
 
 func readAtMost(name string, limit int64) ([]byte, error) {
