@@ -43,12 +43,12 @@ func (t *Table) match(httpMethod, escapedPath string, m *rpc.Match, w *walk, v v
 	default:
 		return errBadPath(v, offset)
 	}
-	if found := w.run(t); found != nil {
-		// Nothing is read out of w but numbers, so that its places may stay on
-		// the caller's stack.
-		m.Binding = found.Binding
-		for i := range found.vars {
-			start, end := w.span(&found.vars[i])
+	if found := w.run(t); found != 0 {
+		// Only numbers come out of w, so that it may stay on the stack.
+		r := &t.trie.routes[found]
+		m.Binding = r.binding
+		for _, c := range t.trie.captures[r.captures : r.captures+uint32(r.vars)] {
+			start, end := w.span(c)
 			m.Values = append(m.Values, escapedPath[start:end])
 		}
 		return nil
@@ -59,10 +59,11 @@ func (t *Table) match(httpMethod, escapedPath string, m *rpc.Match, w *walk, v v
 	return errNotFound(httpMethod, escapedPath)
 }
 
-// walk is one search for a path in the trie. Its methods return the binding
-// that the path means, nil where it means none.
+// walk is one search for a path in the trie. Its methods return the route that
+// the path means, 0 where it means none.
 type walk struct {
 	path
+	trie   *trie
 	method methodIndex
 	colon  int    // the first ":" at which a verb may start, -1 for none
 	seen   []bool // not nil: find nothing, collect the HTTP methods by index
@@ -71,71 +72,71 @@ type walk struct {
 	stopAt      int  // where the last segment ends: at the verb's ":", or the path's end
 }
 
-func (w *walk) run(t *Table) *binding {
-	w.colon = -1
+func (w *walk) run(t *Table) uint32 {
+	w.trie, w.colon = t.trie, -1
 	if w.n > 0 {
 		w.colon = w.lastColon(t.verbColons + 1)
 	}
-	return w.down(t.root, 0)
+	return w.down(root, 0)
 }
 
 // child returns the literal child of n for the text that is segment i or, for
 // the last one, its part before a verb.
-func (w *walk) child(n *node, i int, text string) *node {
-	if len(n.lits) == 0 {
-		return nil
+func (w *walk) child(n *place, i int, text string) uint32 {
+	switch {
+	case n.mask == 0 && n.lits == 0:
+		return 0
+	case w.odd(i):
+		return findOdd(w.trie, n, text)
 	}
-	if !w.odd(i) {
-		return find(n, text)
-	}
-	return findOdd(n, text)
+	return find(w.trie, n, text)
 }
 
 // findOdd is find for a text that may not be in canonical form.
-func findOdd(n *node, text string) *node {
+func findOdd(t *trie, n *place, text string) uint32 {
 	var buf [128]byte
-	return find(n, httprule.AppendCanonical(buf[:0], text))
+	return find(t, n, httprule.AppendCanonical(buf[:0], text))
 }
 
-// down searches below n, which may be nil, for the segments from i on.
-func (w *walk) down(n *node, i int) *binding {
-	if n == nil {
-		return nil
+// down searches below at, which may be none, for the segments from i on.
+func (w *walk) down(at uint32, i int) uint32 {
+	if at == 0 {
+		return 0
 	}
 	switch w.n - i {
 	case 0:
-		return w.end(n, len(w.text))
+		return w.end(at, len(w.text))
 	case 1:
-		return w.last(n, i)
+		return w.last(at, i)
 	}
-	if b := w.down(w.child(n, i, w.segment(i)), i+1); b != nil {
-		return b
+	n := &w.trie.places[at]
+	if r := w.down(w.child(n, i, w.segment(i)), i+1); r != 0 {
+		return r
 	}
-	if b := w.down(n.star, i+1); b != nil {
-		return b
+	if r := w.down(n.star, i+1); r != 0 {
+		return r
 	}
 	return w.tail(n.deep, i)
 }
 
-// last searches below n for segment i, the last one.
-func (w *walk) last(n *node, i int) *binding {
-	if len(n.lits) > 0 {
-		begin := w.start(i)
-		for colon := w.colon; colon >= 0; colon = w.nextColon(colon) {
-			if b := w.end(w.child(n, i, w.text[begin:colon]), colon); b != nil {
-				return b
-			}
-		}
-		if b := w.end(w.child(n, i, w.text[begin:]), len(w.text)); b != nil {
-			return b
+// last searches below at for segment i, the last one.
+func (w *walk) last(at uint32, i int) uint32 {
+	n := &w.trie.places[at]
+	begin := w.start(i)
+	for colon := w.colon; colon >= 0; colon = w.nextColon(colon) {
+		if r := w.end(w.child(n, i, w.text[begin:colon]), colon); r != 0 {
+			return r
 		}
 	}
-	if star := n.star; star != nil {
-		if b := w.endWild(star); b != nil {
-			return b
+	if r := w.end(w.child(n, i, w.text[begin:]), len(w.text)); r != 0 {
+		return r
+	}
+	if n.star != 0 {
+		if r := w.endWild(n.star); r != 0 {
+			return r
 		}
-		if b := w.endWild(star.deep); b != nil {
-			return b
+		if r := w.endWild(w.trie.places[n.star].deep); r != 0 {
+			return r
 		}
 	}
 	return w.tail(n.deep, i)
@@ -143,36 +144,36 @@ func (w *walk) last(n *node, i int) *binding {
 
 // tail searches the literals behind a "**", whose first segment is i, from the
 // end of the path on: the longest tail is the most particular one.
-func (w *walk) tail(n *node, i int) *binding {
-	if n == nil {
-		return nil
+func (w *walk) tail(at uint32, i int) uint32 {
+	if at == 0 {
+		return 0
 	}
-	if len(n.lits) > 0 {
-		last := w.n - 1
-		begin := w.start(last)
-		for colon := w.colon; colon >= 0; colon = w.nextColon(colon) {
-			if b := w.tailFrom(w.child(n, last, w.text[begin:colon]), i, last, colon); b != nil {
-				return b
-			}
-		}
-		if b := w.tailFrom(w.child(n, last, w.text[begin:]), i, last, len(w.text)); b != nil {
-			return b
+	n := &w.trie.places[at]
+	last := w.n - 1
+	begin := w.start(last)
+	for colon := w.colon; colon >= 0; colon = w.nextColon(colon) {
+		if r := w.tailFrom(w.child(n, last, w.text[begin:colon]), i, last, colon); r != 0 {
+			return r
 		}
 	}
-	return w.endWild(n)
+	if r := w.tailFrom(w.child(n, last, w.text[begin:]), i, last, len(w.text)); r != 0 {
+		return r
+	}
+	return w.endWild(at)
 }
 
 // tailFrom goes on with tail: the segments from j on are matched.
-func (w *walk) tailFrom(n *node, i, j, stop int) *binding {
-	if n == nil {
-		return nil
+func (w *walk) tailFrom(at uint32, i, j, stop int) uint32 {
+	if at == 0 {
+		return 0
 	}
 	if j > i {
-		if b := w.tailFrom(w.child(n, j-1, w.segment(j-1)), i, j-1, stop); b != nil {
-			return b
+		if r := w.tailFrom(w.child(&w.trie.places[at], j-1, w.segment(j-1)), i, j-1, stop); r != 0 {
+			return r
 		}
 	}
-	return w.take(w.leaf(n, stop), stop)
+	r, _ := w.take(at, stop)
+	return r
 }
 
 // nextColon returns the place of the next ":" of the last segment, -1 after the last one.
@@ -184,86 +185,119 @@ func (w *walk) nextColon(colon int) int {
 	return colon + 1 + i
 }
 
-// end returns the binding that ends at n, or with a "**" for nothing behind
-// it; a literal took the last segment up to stop.
-func (w *walk) end(n *node, stop int) *binding {
-	if n == nil {
-		return nil
+// end returns the route that ends at a place, or with a "**" for nothing
+// behind it; a literal took the last segment up to stop.
+func (w *walk) end(at uint32, stop int) uint32 {
+	if at == 0 {
+		return 0
 	}
-	if b := w.take(w.leaf(n, stop), stop); b != nil || n.deep == nil {
-		return b
+	if r, _ := w.take(at, stop); r != 0 {
+		return r
 	}
-	return w.take(w.leaf(n.deep, stop), stop)
+	r, _ := w.take(w.trie.places[at].deep, stop)
+	return r
 }
 
-// endWild returns the binding that ends at n, where a wildcard takes the last
-// segment: up to a verb where one is known, else whole.
-func (w *walk) endWild(n *node) *binding {
-	if n == nil {
-		return nil
+// endWild returns the route that ends at a place where a wildcard takes the
+// last segment: up to a verb where one is known, else whole.
+func (w *walk) endWild(at uint32) uint32 {
+	if at == 0 {
+		return 0
 	}
 	for colon := w.colon; colon >= 0; colon = w.nextColon(colon) {
-		l := w.leaf(n, colon)
-		if l == nil {
+		// A verb that is known here is what the path says, even if only for
+		// another HTTP method.
+		head := w.text[w.start(w.n-1):colon]
+		if head == "" || isDots(head) {
+			if w.knows(at, colon) {
+				return 0 // nothing, or dots, has no verb
+			}
 			continue
 		}
-		// The verb is known here, so this is what the path says, even if that
-		// is refused: nothing, or dots, has no verb.
-		if head := w.text[w.start(w.n-1):colon]; head == "" || isDots(head) {
-			return nil
+		if r, known := w.take(at, colon); known {
+			return r
 		}
-		return w.take(l, colon)
 	}
-	return w.take(w.leaf(n, len(w.text)), len(w.text))
+	r, _ := w.take(at, len(w.text))
+	return r
 }
 
-// leaf returns what ends at n with the verb behind stop.
-func (w *walk) leaf(n *node, stop int) *leaf {
-	if stop == len(w.text) {
-		return n.leaf("")
+// knows reports whether any route ends at a place with the verb behind stop.
+func (w *walk) knows(at uint32, stop int) bool {
+	look := walk{path: w.path, trie: w.trie, method: w.method}
+	_, known := look.take(at, stop)
+	return known
+}
+
+// take returns the route that ends at a place with the verb behind stop, and
+// whether any does, for whatever HTTP method.
+func (w *walk) take(at uint32, stop int) (r uint32, known bool) {
+	n := &w.trie.places[at]
+	if n.ends == 0 {
+		return 0, false
 	}
-	verb := w.text[stop+1:]
-	if verb == "" || len(n.leaves) == 0 {
-		return nil
+	verb := ""
+	if stop < len(w.text) {
+		if verb = w.text[stop+1:]; verb == "" {
+			return 0, false
+		}
+		if w.odd(w.n - 1) {
+			return w.takeOdd(n, verb, stop)
+		}
 	}
-	if !w.odd(w.n - 1) {
-		return n.leaf(verb)
-	}
+	return takeVerb(w, n, verb, stop)
+}
+
+// takeOdd is take for a verb that may not be in canonical form.
+func (w *walk) takeOdd(n *place, verb string, stop int) (r uint32, known bool) {
 	var buf [128]byte
-	canonical := httprule.AppendCanonical(buf[:0], verb)
-	for i := range n.leaves {
-		if n.leaves[i].verb == string(canonical) {
-			return &n.leaves[i]
-		}
-	}
-	return nil
+	return takeVerb(w, n, httprule.AppendCanonical(buf[:0], verb), stop)
 }
 
-// take takes the route of l, which may be nil, for the HTTP method.
-func (w *walk) take(l *leaf, stop int) *binding {
-	if l == nil {
-		return nil
-	}
-	if w.seen != nil {
-		for _, r := range l.routes {
+func takeVerb[T string | []byte](w *walk, n *place, verb T, stop int) (uint32, bool) {
+	var exact, get, anyMethod uint32
+	known := false
+	for i := n.routes; i < n.routes+n.ends; i++ {
+		r := &w.trie.routes[i]
+		if !verbIs(w.trie, r, verb) {
+			continue
+		}
+		known = true
+		if w.seen != nil {
 			w.seen[r.method] = true
+			continue
 		}
-		return nil
+		switch r.method {
+		case w.method:
+			exact = i
+		case methodGet:
+			get = i
+		case methodAny:
+			anyMethod = i
+		}
 	}
-	found := l.pick(w.method)
-	w.wrongMethod = w.wrongMethod || found == nil
+	if exact == 0 && w.method == methodHead {
+		exact = get
+	}
+	if exact == 0 {
+		exact = anyMethod
+	}
+	if exact == 0 {
+		w.wrongMethod = w.wrongMethod || known
+		return 0, known
+	}
 	w.stopAt = stop
-	return found
+	return exact, known
 }
 
-// span returns where in the path a variable's value is.
-func (w *walk) span(v *capture) (start, end int) {
-	first, after := v.start, v.end
-	if v.fromEnd {
-		first = w.n - first
+// span returns where in the path a captured value is.
+func (w *walk) span(c capture) (start, end int) {
+	first, after := int(c.start), int(c.end)
+	if first < 0 {
+		first = w.n - ^first
 	}
-	if v.endByTail {
-		after = w.n - after
+	if after < 0 {
+		after = w.n - ^after
 	}
 	switch {
 	case first == after:

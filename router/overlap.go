@@ -35,14 +35,14 @@ const (
 )
 
 // findOverlaps returns the warnings of a table.
-func findOverlaps(t *Table) []Warning {
+func findOverlaps(t *Table, top *node) []Warning {
 	o := &overlaps{pairs: map[[2]int]bool{}}
 	for _, b := range t.bindings {
 		if len(o.warnings) >= maxWarnings {
 			break
 		}
 		o.of, o.method, o.steps = b, t.intern(b.HTTPMethod), overlapSteps
-		o.down(t.root, 0)
+		o.down(top, 0)
 	}
 	return o.warnings
 }
@@ -83,7 +83,7 @@ func (o *overlaps) down(n *node, i int) {
 		return // those without "**" find this one themselves
 	}
 	if s.kind == httprule.Literal {
-		if c := find(n, s.text); c != nil {
+		if c := n.byText[s.text]; c != nil {
 			o.down(c, i+1)
 		}
 	} else {
@@ -112,7 +112,7 @@ func (o *overlaps) tail(n *node, i, j int) {
 	s := o.of.segments[j-1]
 	switch s.kind {
 	case httprule.Literal:
-		if c := find(n, s.text); c != nil {
+		if c := n.byText[s.text]; c != nil {
 			o.tail(c, i, j-1)
 		}
 	case httprule.Single:
@@ -128,13 +128,9 @@ func (o *overlaps) tail(n *node, i, j int) {
 
 // end notes what ends at n with the same verb and HTTP method.
 func (o *overlaps) end(n *node) {
-	l := n.leaf(o.of.verb)
-	if l == nil {
-		return
-	}
-	for _, r := range l.routes {
-		if r.method == o.method && r.binding != o.of {
-			o.note(o.of, r.binding)
+	for _, l := range n.leaves {
+		if l.verb == o.of.verb && l.method == o.method && l.binding != o.of {
+			o.note(o.of, l.binding)
 		}
 	}
 }

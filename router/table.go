@@ -23,7 +23,7 @@ type Options struct {
 // Table finds the binding that an HTTP method and path mean. It is immutable
 // and safe for concurrent use.
 type Table struct {
-	root        *node
+	trie        *trie
 	methods     map[string]methodIndex // those that methodOf does not know
 	names       []string               // by methodIndex
 	verbColons  int                    // the most ":" that any verb contains
@@ -50,12 +50,9 @@ type segment struct {
 	text string
 }
 
-// capture is what a variable captures, in segments of the path: those between
-// start and end, which count from the path's end where a "**" lies before them.
-type capture struct {
-	start, end         int
-	fromEnd, endByTail bool
-}
+// capture is what a variable captures: the segments of a path between start
+// and end. A number x below zero stands for ^x segments before the path's end.
+type capture struct{ start, end int16 }
 
 // Skipped is a binding that is not served, and why.
 type Skipped struct {
@@ -121,7 +118,6 @@ func where(b *rpc.Binding) string {
 // error joins every *ConflictError and *BindingError there is.
 func New(bindings []*rpc.Binding, opts Options) (*Table, error) {
 	t := &Table{
-		root:        &node{},
 		methods:     map[string]methodIndex{},
 		names:       commonMethods(),
 		wrongMethod: opts.WrongMethod,
@@ -130,8 +126,9 @@ func New(bindings []*rpc.Binding, opts Options) (*Table, error) {
 		t.wrongMethod = http.StatusMethodNotAllowed
 	}
 	var errs []error
+	top := &node{}
 	for i, b := range bindings {
-		err := t.add(b, i)
+		err := t.add(top, b, i)
 		switch {
 		case err == nil:
 		case opts.SkipInvalid:
@@ -143,12 +140,13 @@ func New(bindings []*rpc.Binding, opts Options) (*Table, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	t.warnings = findOverlaps(t)
+	t.warnings = findOverlaps(t, top)
+	t.trie = pack(top)
 	return t, nil
 }
 
-// add compiles b, the binding declared at place order, into the trie.
-func (t *Table) add(b *rpc.Binding, order int) error {
+// add compiles b, the binding declared at place order, into the trie below top.
+func (t *Table) add(top *node, b *rpc.Binding, order int) error {
 	if b.HTTPMethod == "" {
 		return &BindingError{b, errors.New("the HTTP method is empty")}
 	}
@@ -158,7 +156,7 @@ func (t *Table) add(b *rpc.Binding, order int) error {
 	}
 	c := compile(b, template)
 	c.order = order
-	clash := t.root.insert(c.segments).add(c.verb, route{t.intern(b.HTTPMethod), c})
+	clash := top.insert(c.segments).add(t.intern(b.HTTPMethod), c)
 	if clash != nil {
 		return &ConflictError{First: clash.Binding, Second: b, Example: example(clash, c)}
 	}
@@ -173,18 +171,18 @@ func compile(b *rpc.Binding, template *httprule.Template) *binding {
 	for _, s := range template.Segments {
 		c.segments = append(c.segments, segment{s.Kind, s.Canonical()})
 	}
-	n := len(c.segments)
 	for _, v := range template.Variables {
-		p := capture{start: v.Start, end: v.End}
-		if c.deep >= 0 && v.Start > c.deep {
-			p.start, p.fromEnd = n-v.Start, true
-		}
-		if c.deep >= 0 && v.End > c.deep {
-			p.end, p.endByTail = n-v.End, true
-		}
-		c.vars = append(c.vars, p)
+		c.vars = append(c.vars, capture{c.position(v.Start), c.position(v.End)})
 	}
 	return c
+}
+
+// position returns the template's position i as a capture states it.
+func (b *binding) position(i int) int16 {
+	if b.deep >= 0 && i > b.deep {
+		return ^int16(len(b.segments) - i)
+	}
+	return int16(i)
 }
 
 // Bindings returns the bindings that are served, in the order of declaration.
@@ -198,7 +196,7 @@ func (t *Table) Skipped() []Skipped { return t.skipped }
 func (t *Table) Warnings() []Warning { return t.warnings }
 
 // methodIndex is an HTTP method, as the trie knows it.
-type methodIndex uint16
+type methodIndex uint32
 
 const (
 	methodAny methodIndex = iota // "*"
@@ -211,7 +209,7 @@ const (
 	methodOptions
 	methodCommon // how many there are
 
-	methodUnknown methodIndex = 1<<16 - 1 // in no binding
+	methodUnknown methodIndex = 1<<32 - 1 // in no binding
 )
 
 func commonMethods() []string {
