@@ -31,7 +31,7 @@ func (b Bounds) timeout(asked time.Duration, has bool) (time.Duration, bool) {
 
 // Options configure the interceptors.
 type Options struct {
-	// Bounds returns the bounds of a full method name. It must be cheap.
+	// Bounds returns the bounds of a method, given by its full name.
 	Bounds func(fullMethod string) Bounds
 }
 

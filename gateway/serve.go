@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/transomhq/transom/rpc"
+	"github.com/transomhq/transom/transcoder/connect"
+	"github.com/transomhq/transom/transcoder/grpcweb"
+	"github.com/transomhq/transom/transcoder/native"
+)
+
+// serve is the way of a request: the edge is behind it, upstream before it.
+// Which door it takes is said by the request itself; everything but gRPC's own
+// protocols is REST.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
+	h := g.enter()
+	if h == nil {
+		http.Error(w, "the gateway has ended", http.StatusServiceUnavailable)
+		return
+	}
+	defer h.leave()
+	switch {
+	case native.Is(r):
+		call.Method = h.methods[call.Path]
+		h.native.Serve(w, r, call)
+	case grpcweb.Is(r):
+		call.Method = h.methods[call.Path]
+		h.web.Serve(w, r, call)
+	case connect.Is(r):
+		call.Method = h.methods[call.Path]
+		h.connect.Serve(w, r, call)
+	default:
+		h.serveREST(w, r, call)
+	}
+}
+
+// serveREST finds the binding that a path means and hands it to the REST door.
+func (h *house) serveREST(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
+	match := matches.get()
+	defer matches.put(match)
+	if err := h.router.Match(r.Method, call.Path, match); err != nil {
+		if r.Method == http.MethodOptions {
+			h.serveOptions(w, r, call)
+			return
+		}
+		h.rest.Refuse(w, r, call, err)
+		return
+	}
+	call.Binding, call.Method = match.Binding, match.Binding.Method
+	h.rest.Serve(w, r, call, match)
+}
+
+// serveOptions answers OPTIONS with the methods of a known path.
+func (h *house) serveOptions(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
+	allow := h.router.Allow(call.Path)
+	if len(allow) == 0 {
+		h.rest.Refuse(w, r, call, rpc.Errorf(codes.NotFound, "nothing is served at this path"))
+		return
+	}
+	call.Door = "rest"
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	w.WriteHeader(http.StatusNoContent)
+	call.Update(func(o *rpc.Outcome) { o.HTTPStatus = http.StatusNoContent })
+}
+
+// enter returns the house that serves now, with the call counted in; nil after
+// the gateway's end.
+func (g *Gateway) enter() *house {
+	for {
+		h := g.house.Load()
+		if h == nil || h.enter() {
+			return h
+		}
+		// It was swapped out and closed in between: the next one is there.
+	}
+}
