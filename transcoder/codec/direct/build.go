@@ -128,6 +128,7 @@ func (f *family) fieldOf(fd protoreflect.FieldDescriptor) field {
 		name = fd.TextName()
 	}
 	fl.lead = "," + quoted(name) + ":"
+	copy(fl.short[:], fl.lead)
 	switch {
 	case fd.IsMap():
 		fl.shape, fl.op = dict, opMessage

@@ -45,6 +45,10 @@ func appendTag(b []byte, tag uint64, n uint8) []byte {
 	if n == 1 {
 		return append(b, byte(tag))
 	}
+	return appendLongTag(b, tag, n)
+}
+
+func appendLongTag(b []byte, tag uint64, n uint8) []byte {
 	if n == 2 {
 		return append(b, byte(tag), byte(tag>>8))
 	}

@@ -315,9 +315,9 @@ func (r *reader) shortFloat(i int, bits int) (float64, int, bool) {
 	var v float64
 	switch {
 	case bits == 64 && mantissa < 1<<53 && places <= 22:
-		v = float64(mantissa) / tenTo(places)
+		v = float64(mantissa) / r.tens[places]
 	case bits == 32 && mantissa < 1<<24 && places <= 10:
-		v = float64(float32(mantissa) / float32(tenTo(places)))
+		v = float64(float32(mantissa) / float32(r.tens[places]))
 	default:
 		return 0, i, false
 	}
@@ -327,11 +327,10 @@ func (r *reader) shortFloat(i int, bits int) (float64, int, bool) {
 	return v, i, true
 }
 
-// tenTo is an exact power of ten, up to 22.
-func tenTo(n int) float64 {
-	powers := [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
+// powersOfTen are those that a float64 holds exactly.
+func powersOfTen() [23]float64 {
+	return [23]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
 		1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
-	return powers[n]
 }
 
 // view is b as a string, for a call that does not keep it.

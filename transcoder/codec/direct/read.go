@@ -36,9 +36,10 @@ type reader struct {
 	keys    []span   // map keys in out, a stack
 	slots   []uint32 // hash tables of map keys, a stack
 	seed    maphash.Seed
-	inAny   int    // inside Any required fields are not checked
-	misses  uint32 // guesses of names that were wrong
-	typeURL field  // stands for the member "@type"
+	tens    [23]float64 // powers of ten
+	inAny   int         // inside Any required fields are not checked
+	misses  uint32      // guesses of names that were wrong
+	typeURL field       // stands for the member "@type"
 
 	fault fault
 }
@@ -69,7 +70,7 @@ func (f *family) reader() *reader {
 	if r, ok := f.readers.Get().(*reader); ok {
 		return r
 	}
-	return &reader{seed: maphash.MakeSeed()}
+	return &reader{seed: maphash.MakeSeed(), tens: powersOfTen()}
 }
 
 func (f *family) releaseReader(r *reader) {

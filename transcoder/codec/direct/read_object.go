@@ -118,13 +118,15 @@ func (r *reader) memberList(m *message, s *seen, i int, rule typeRule) int {
 	for {
 		var f *field
 		at := i
-		if k := int(guess); k < len(m.names.entries) {
-			e := &m.names.entries[k]
+		for tries := 0; tries < 3 && int(guess) < len(m.names.entries); tries++ {
+			e := &m.names.entries[guess]
 			if n := len(e.lit); n <= len(in)-i && string(in[i:i+n]) == e.lit {
 				f = &m.fields[e.field]
-				guess, last = e.next.Load(), k
+				last, guess = int(guess), e.next.Load()
 				i += n
+				break
 			}
+			guess = e.next.Load() // a field left out
 		}
 		if f == nil {
 			if i, f = r.otherName(m, i, &guess, &last, rule); i == failed {
@@ -159,6 +161,22 @@ func (r *reader) memberList(m *message, s *seen, i int, rule typeRule) int {
 
 // known reads the value of a field, unless it is null.
 func (r *reader) known(m *message, s *seen, f *field, at, i int) int {
+	if f.plain && !m.many {
+		bit := uint64(1) << (f.index & 63)
+		if s.fields&bit != 0 {
+			return r.fail(at, "duplicate field %s", r.show(at))
+		}
+		s.fields |= bit
+		switch {
+		case r.in[i] == 'n' && !f.nullable:
+			return r.word(i, "null")
+		case f.op == opString && r.in[i] == '"':
+			return r.stringMember(f, i)
+		case f.op >= opMessage:
+			return r.nested(f, i)
+		}
+		return r.scalarMember(f, i)
+	}
 	if !r.see(m, s, f) {
 		return r.fail(at, "duplicate field %s", r.show(at))
 	}

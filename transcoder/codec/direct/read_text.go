@@ -3,6 +3,7 @@ package direct
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/transomhq/transom/transcoder/codec/internal/jsonscan"
@@ -85,17 +86,58 @@ func (r *reader) badText(i int) int {
 	return r.fail(fault.Offset, "%s", fault.Reason)
 }
 
-// string reads a string and writes it with its length.
+// stringMember reads a string and writes it with its tag, unless it is empty
+// and has no presence.
+func (r *reader) stringMember(f *field, i int) int {
+	before := len(r.out)
+	r.out = appendTag(r.out, f.tag, f.tagLen)
+	i, got := r.string(i)
+	if got == zero && !f.presence {
+		r.out = r.out[:before]
+	}
+	return i
+}
+
+// string reads a string and writes it with its length. Most are short and
+// plain: looking and copying are one loop.
 func (r *reader) string(i int) (int, outcome) {
-	if r.in[i] != '"' {
+	in := r.in
+	if in[i] != '"' {
 		return r.fail(i, "invalid string value %s", r.show(i)), zero
 	}
-	s, next := r.text(i)
-	if len(s) < 0x80 {
-		r.out = append(append(r.out, byte(len(s))), s...)
-	} else {
-		r.out = append(appendVarint(r.out, uint64(len(s))), s...)
+	const most = 120 // so that the length takes one byte
+	n := len(r.out)
+	if cap(r.out)-n < most+16 {
+		r.out = slices.Grow(r.out, most+16)
 	}
+	dst := r.out[n+1 : n+1+most+8]
+	from := in[i+1:]
+	for k := 0; k < most; k += 8 {
+		w := binary.LittleEndian.Uint64(from[k:])
+		binary.LittleEndian.PutUint64(dst[k:], w)
+		s := special(w)
+		if s == 0 {
+			if w&highs == 0 {
+				continue
+			}
+			break
+		}
+		end := bits.TrailingZeros64(s) >> 3
+		if w&(1<<(end*8)-1)&highs != 0 || from[k+end] != '"' {
+			break
+		}
+		end += k
+		r.out = r.out[:n+1+end]
+		r.out[n] = byte(end)
+		return i + 2 + end, isSet(end > 0)
+	}
+	return r.longString(i)
+}
+
+// longString is string for all others.
+func (r *reader) longString(i int) (int, outcome) {
+	s, next := r.text(i)
+	r.out = append(appendVarint(r.out, uint64(len(s))), s...)
 	return next, isSet(len(s) > 0)
 }
 

@@ -74,7 +74,8 @@ type field struct {
 	num      protowire.Number
 
 	message *message
-	lead    string // `,"name":`
+	lead    string   // `,"name":`
+	short   [32]byte // lead, if it fits
 	enum    *enum
 	key     *field // of a map
 	value   *field

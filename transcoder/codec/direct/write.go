@@ -42,8 +42,6 @@ func (f *family) writer() *writer {
 
 func (f *family) releaseWriter(w *writer) {
 	clear(w.frags[:cap(w.frags)]) // let go of the wire bytes
-	clear(w.entries[:cap(w.entries)])
-	clear(w.runs[:cap(w.runs)])
 	w.plan, w.out = nil, nil
 	if cap(w.compact) <= maxKept && cap(w.frags)*24 <= maxKept &&
 		cap(w.entries)*80 <= maxKept && cap(w.runs)*48 <= maxKept && cap(w.chains)*16 <= maxKept {
@@ -64,6 +62,8 @@ func (w *writer) run(p *plan, dst, wire []byte) ([]byte, error) {
 		ok = w.whole(into, wire)
 	}
 	if !ok {
+		clear(w.entries[:cap(w.entries)])
+		clear(w.runs[:cap(w.runs)])
 		return dst, w.error()
 	}
 	if p.opts.Indent > 0 {

@@ -34,6 +34,7 @@ func (w *writer) index(m *message, lo int) bool {
 	if !w.emit(&x) {
 		return false
 	}
+	clear(w.runs[x.runs:])
 	w.chains, w.runs, w.sets = w.chains[:x.chains], w.runs[:x.runs], w.sets[:x.sets]
 	return true
 }
@@ -181,7 +182,7 @@ func (w *writer) emit(x *indexed) bool {
 // emitField writes one field from its runs.
 func (w *writer) emitField(f *field, c chain) bool {
 	before := len(w.out)
-	w.out = append(w.out, f.lead...)
+	w.lead(f)
 	switch {
 	case f.shape == list:
 		start := len(w.out)

@@ -172,6 +172,7 @@ func (w *writer) dict(f *field, first int) bool {
 			return w.at(string(w.entries[i].keyString(f.key.op)))
 		}
 	}
+	clear(w.entries[first:]) // let go of the wire bytes
 	w.entries = w.entries[:first]
 	return w.enclose(start, '{', '}')
 }

@@ -103,7 +103,7 @@ func (w *writer) firstExtension(s *seen, f *field) bool {
 // repeated all that follow without a break.
 func (w *writer) field(f *field, b []byte, i, j int) int {
 	before := len(w.out)
-	w.out = append(w.out, f.lead...)
+	w.lead(f)
 	if f.op == opString && f.shape == single {
 		start, end := lengthed(b, j)
 		if end == failed {
@@ -138,6 +138,18 @@ func (w *writer) field(f *field, b []byte, i, j int) int {
 		w.out = w.out[:before]
 	}
 	return i
+}
+
+// lead writes a comma, the name and the colon. Copying a fixed number of bytes
+// takes no call.
+func (w *writer) lead(f *field) {
+	n := len(w.out)
+	if len(f.lead) > len(f.short) || cap(w.out)-n < len(f.short) {
+		w.out = append(w.out, f.lead...)
+		return
+	}
+	*(*[32]byte)(w.out[n : n+32]) = f.short
+	w.out = w.out[:n+len(f.lead)]
 }
 
 // items writes the elements of a list whose tags follow each other from i on,

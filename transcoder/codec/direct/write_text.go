@@ -27,7 +27,14 @@ func appendString(out, s []byte) ([]byte, bool) {
 // one loop.
 func copyPlain(dst, s []byte) bool {
 	n := len(s)
-	if n < 8 {
+	if n >= 4 && n < 8 {
+		a, b := binary.LittleEndian.Uint32(s), binary.LittleEndian.Uint32(s[n-4:])
+		binary.LittleEndian.PutUint32(dst, a)
+		binary.LittleEndian.PutUint32(dst[n-4:], b)
+		w := uint64(a) | uint64(b)<<32
+		return (special(w)|w)&highs == 0
+	}
+	if n < 4 {
 		for i, c := range s {
 			if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
 				return false
