@@ -59,6 +59,11 @@ func (all *mismatches) fields(aspect string, oracle, transom http.Header) {
 // Mismatches says in which aspects the outcomes differ.
 func (p *Pair) Mismatches() []Mismatch {
 	var all mismatches
+	if a, b := len(p.Oracle.Calls), len(p.Transom.Calls); a != b {
+		// One refused what the other passed on: all else follows from that.
+		all.add("calls", fmt.Sprintf("%d, %d %.200s", a, p.Oracle.Status, p.Oracle.Body), fmt.Sprintf("%d, %d %.200s", b, p.Transom.Status, p.Transom.Body))
+		return all
+	}
 	if p.Oracle.Status != p.Transom.Status {
 		all.add("status", p.Oracle.Status, p.Transom.Status)
 	}
@@ -69,10 +74,6 @@ func (p *Pair) Mismatches() []Mismatch {
 	all.fields("trailer", p.Oracle.Trailer, p.Transom.Trailer)
 	if a, b := p.Oracle.Broken, p.Transom.Broken; (a == nil) != (b == nil) {
 		all.add("broken", a, b)
-	}
-	if a, b := len(p.Oracle.Calls), len(p.Transom.Calls); a != b {
-		all.add("calls", a, b)
-		return all
 	}
 	for i := range p.Oracle.Calls {
 		all.call(&p.Oracle.Calls[i], &p.Transom.Calls[i])

@@ -54,8 +54,8 @@ func (c *Case) target() string {
 	return c.Path + "?" + c.Query
 }
 
-// Corpus makes n cases from the shop's services. The same seed makes the same
-// cases. Unary methods come first and most.
+// Corpus makes n cases from the shop's services, and adds the handmade ones.
+// The same seed makes the same cases.
 func Corpus(seed uint64, n int) []*Case {
 	g := &generator{random: random{rand.New(rand.NewPCG(seed, 0))}}
 	for _, file := range []protoreflect.FileDescriptor{
@@ -66,6 +66,10 @@ func Corpus(seed uint64, n int) []*Case {
 	cases := make([]*Case, n)
 	for i := range cases {
 		cases[i] = g.make(i)
+	}
+	for i, c := range handmade() {
+		c.ID = n + i
+		cases = append(cases, c)
 	}
 	return cases
 }

@@ -90,10 +90,12 @@ func (u *Upstream) serve(_ any, stream grpc.ServerStream) error {
 	reply := u.reply
 	u.mu.Unlock()
 	call := u.receive(stream)
-	err := answer(stream, reply)
+	err := answer(stream, typed(reply, call.Method))
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.calls = append(u.calls, call)
+	if call.Err == nil || len(call.Messages) > 0 { // one that was given up before its request came is no call
+		u.calls = append(u.calls, call)
+	}
 	u.busy--
 	u.idle.Broadcast()
 	return err
@@ -132,6 +134,30 @@ func (u *Upstream) receive(stream grpc.ServerStream) Call {
 	}
 }
 
+// typed returns the reply with empty messages of the method's type where the
+// case was made for another method than the one that it reached.
+func typed(reply Reply, name string) Reply {
+	method, err := findMethod(name)
+	if err != nil {
+		return reply
+	}
+	messages := make([]proto.Message, len(reply.Messages))
+	for i, m := range reply.Messages {
+		messages[i] = m
+		if m.ProtoReflect().Descriptor().FullName() == method.Output().FullName() {
+			continue
+		}
+		if messages[i], err = newMessage(method.Output().FullName()); err != nil {
+			return reply
+		}
+	}
+	if len(messages) > 1 && !method.IsStreamingServer() {
+		messages = messages[:1]
+	}
+	reply.Messages = messages
+	return reply
+}
+
 func answer(stream grpc.ServerStream, reply Reply) error {
 	if len(reply.Header) > 0 {
 		if err := stream.SendHeader(reply.Header); err != nil {
@@ -149,6 +175,12 @@ func answer(stream grpc.ServerStream, reply Reply) error {
 		}
 	}
 	return status.ErrorProto(reply.Status)
+}
+
+// Streams reports whether the method that was called is not unary.
+func (c *Call) Streams() bool {
+	method, err := findMethod(c.Method)
+	return err == nil && (method.IsStreamingClient() || method.IsStreamingServer())
 }
 
 // findMethod returns the method of a full name as gRPC writes it.

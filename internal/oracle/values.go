@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -143,6 +144,9 @@ func (r random) wellKnown(message proto.Message, depth int) bool {
 		proto.Merge(m, s)
 	case *structpb.Value:
 		proto.Merge(m, pick(r, structpb.NewNullValue(), structpb.NewBoolValue(true), structpb.NewNumberValue(-0.5), structpb.NewStringValue(r.text()), structpb.NewListValue(&structpb.ListValue{})))
+	case *httpbody.HttpBody:
+		m.ContentType = pick(r, "image/png", "text/html; charset=utf-8", "application/json", "")
+		m.Data = slices.Clone(pick(r, nil, []byte("x"), []byte("\x00\xff"), []byte("<p>Grüße"), []byte(`{"a": 1}`)))
 	case *anypb.Any:
 		inner := pick[proto.Message](r, &catalogv1.Dimensions{LengthMm: 1.5}, durationpb.New(time.Second), &catalogv1.Category{Title: r.text(), ProductCount: r.int64()})
 		if err := m.MarshalFrom(inner); err != nil {
