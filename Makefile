@@ -89,3 +89,4 @@ generated: imports $(foreach t,$(filter-out golangci-lint,$(TOOLS)),$(call tool,
 	@rm -rf .cache/generated
 	@.bin/buf generate -o .cache/generated
 	@.bin/buf generate --template buf.gen.oracle.yaml -o .cache/generated
+	@.bin/buf generate transcoder/codec/internal/testpb --template buf.gen.tests.yaml -o .cache/generated

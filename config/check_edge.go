@@ -18,6 +18,9 @@ func (f *File) checkListeners() {
 		if l.GetTls() != nil {
 			f.checkServerTLS(l.GetTls(), join(path, "tls"))
 		}
+		if l.GetProxyProtocol() && len(f.Config.GetEdge().GetTrustedProxies()) == 0 {
+			f.wrong(join(path, "proxy_protocol"), "needs edge.trusted_proxies: nobody else may connect")
+		}
 	}
 	if admin := f.Config.GetAdmin(); !admin.GetDisabled() {
 		f.checkDistinct(first, admin.GetAddress(), "admin.address")

@@ -28,6 +28,10 @@ func (f *File) checkKind(kind configv1.Kind, s, path string) {
 		}
 	case configv1.Kind_KIND_CIDR:
 		text = cidrMistake(s)
+	case configv1.Kind_KIND_PROXY:
+		if s != "unix" {
+			text = cidrMistake(s)
+		}
 	case configv1.Kind_KIND_HEADER:
 		text = headerMistake(s, s)
 	case configv1.Kind_KIND_HEADER_PATTERN:
@@ -122,7 +126,7 @@ func sourceMistake(s string) string {
 }
 
 func cidrMistake(s string) string {
-	if _, err := netip.ParseAddr(s); err == nil {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		return ""
 	}
 	p, err := netip.ParsePrefix(s)

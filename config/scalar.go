@@ -246,7 +246,7 @@ func EnumNames(ed protoreflect.EnumDescriptor) []string {
 }
 
 // EnumName is how a value is written: PROFILE_GRPC_GATEWAY of enum Profile is
-// "grpc-gateway".
+// "grpc-gateway", TLS_VERSION_1_2 of enum TlsVersion "1.2".
 func EnumName(v protoreflect.EnumValueDescriptor) string {
 	var prefix strings.Builder
 	for i, r := range string(v.Parent().Name()) {
@@ -256,6 +256,9 @@ func EnumName(v protoreflect.EnumValueDescriptor) string {
 		prefix.WriteRune(r)
 	}
 	name := strings.TrimPrefix(string(v.Name()), strings.ToUpper(prefix.String())+"_")
+	if name[0] >= '0' && name[0] <= '9' {
+		return strings.ReplaceAll(name, "_", ".")
+	}
 	return strings.ReplaceAll(strings.ToLower(name), "_", "-")
 }
 

@@ -28,7 +28,10 @@ type Listener struct {
 	// The address: "host:port" or ":port" (all interfaces). Port 0 takes a free one, and prints it.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// Speak TLS, and nothing else. Unset: plaintext, HTTP/2 with prior knowledge included.
-	Tls           *ServerTls `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	Tls *ServerTls `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Every connection starts with a PROXY header, version 1 or 2. Only
+	// trusted_proxies may connect then.
+	ProxyProtocol bool `protobuf:"varint,3,opt,name=proxy_protocol,json=proxyProtocol,proto3" json:"proxy_protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,17 +80,28 @@ func (x *Listener) GetTls() *ServerTls {
 	return nil
 }
 
+func (x *Listener) GetProxyProtocol() bool {
+	if x != nil {
+		return x.ProxyProtocol
+	}
+	return false
+}
+
 // Edge is what holds for every connection and request before its method is known.
 type Edge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Proxies in front, by address. Only what they say about the client's
-	// address (Forwarded, X-Forwarded-For) and the request id is believed.
+	// Proxies in front, by address or network; "unix" for those on Unix sockets.
+	// Only what they say about the client's address and the request's id
+	// (X-Request-Id) is believed.
 	TrustedProxies []string `protobuf:"bytes,1,rep,name=trusted_proxies,json=trustedProxies,proto3" json:"trusted_proxies,omitempty"`
-	// The header with the request id. One that a trusted proxy sends is kept;
-	// otherwise a new one is made. It goes upstream and back to the client.
-	RequestIdHeader *string `protobuf:"bytes,2,opt,name=request_id_header,json=requestIdHeader,proto3,oneof" json:"request_id_header,omitempty"`
+	// The one header in which trusted proxies write the client's address:
+	// "X-Forwarded-For", "Forwarded" (RFC 7239), or any other that holds one address.
+	ClientIpHeader *string `protobuf:"bytes,2,opt,name=client_ip_header,json=clientIpHeader,proto3,oneof" json:"client_ip_header,omitempty"`
 	// What one client can make the gateway hold.
-	Limits        *EdgeLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *EdgeLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The max-age of Strict-Transport-Security on answers over TLS (RFC 6797).
+	// 0s: not sent.
+	Hsts          *durationpb.Duration `protobuf:"bytes,4,opt,name=hsts,proto3" json:"hsts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,9 +143,9 @@ func (x *Edge) GetTrustedProxies() []string {
 	return nil
 }
 
-func (x *Edge) GetRequestIdHeader() string {
-	if x != nil && x.RequestIdHeader != nil {
-		return *x.RequestIdHeader
+func (x *Edge) GetClientIpHeader() string {
+	if x != nil && x.ClientIpHeader != nil {
+		return *x.ClientIpHeader
 	}
 	return ""
 }
@@ -139,6 +153,13 @@ func (x *Edge) GetRequestIdHeader() string {
 func (x *Edge) GetLimits() *EdgeLimits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *Edge) GetHsts() *durationpb.Duration {
+	if x != nil {
+		return x.Hsts
 	}
 	return nil
 }
@@ -152,14 +173,25 @@ type EdgeLimits struct {
 	ReadHeaderTimeout *durationpb.Duration `protobuf:"bytes,2,opt,name=read_header_timeout,json=readHeaderTimeout,proto3" json:"read_header_timeout,omitempty"`
 	// How long a connection may be without a request.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
-	// How long a request's body may make no progress.
+	// How long a request's body, other than a stream of framed messages, may make
+	// no progress.
 	ReadTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=read_timeout,json=readTimeout,proto3" json:"read_timeout,omitempty"`
-	// Connections at the same time, all listeners together. More wait to be accepted.
+	// Connections at the same time, all listeners together. One more is closed at once.
 	MaxConnections *int32 `protobuf:"varint,5,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
 	// Requests at the same time on one HTTP/2 connection.
 	MaxStreamsPerConnection *int32 `protobuf:"varint,6,opt,name=max_streams_per_connection,json=maxStreamsPerConnection,proto3,oneof" json:"max_streams_per_connection,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
+	// Connections at the same time of one client: an IPv4 address or an IPv6 /64.
+	// Trusted proxies are not counted. 0: 2048, loopback not counted; -1: no limit.
+	MaxConnectionsPerClient int32 `protobuf:"varint,7,opt,name=max_connections_per_client,json=maxConnectionsPerClient,proto3" json:"max_connections_per_client,omitempty"`
+	// Header fields of a request.
+	MaxHeaderFields *int32 `protobuf:"varint,8,opt,name=max_header_fields,json=maxHeaderFields,proto3,oneof" json:"max_header_fields,omitempty"`
+	// A request's target: path and query.
+	MaxUriBytes *int64 `protobuf:"varint,9,opt,name=max_uri_bytes,json=maxUriBytes,proto3,oneof" json:"max_uri_bytes,omitempty"`
+	// How long a client may make no progress with reading an answer, other than
+	// a stream of framed messages.
+	WriteTimeout  *durationpb.Duration `protobuf:"bytes,10,opt,name=write_timeout,json=writeTimeout,proto3" json:"write_timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EdgeLimits) Reset() {
@@ -232,6 +264,34 @@ func (x *EdgeLimits) GetMaxStreamsPerConnection() int32 {
 		return *x.MaxStreamsPerConnection
 	}
 	return 0
+}
+
+func (x *EdgeLimits) GetMaxConnectionsPerClient() int32 {
+	if x != nil {
+		return x.MaxConnectionsPerClient
+	}
+	return 0
+}
+
+func (x *EdgeLimits) GetMaxHeaderFields() int32 {
+	if x != nil && x.MaxHeaderFields != nil {
+		return *x.MaxHeaderFields
+	}
+	return 0
+}
+
+func (x *EdgeLimits) GetMaxUriBytes() int64 {
+	if x != nil && x.MaxUriBytes != nil {
+		return *x.MaxUriBytes
+	}
+	return 0
+}
+
+func (x *EdgeLimits) GetWriteTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.WriteTimeout
+	}
+	return nil
 }
 
 // Admin is the listener for operators: health, readiness, metrics, profiles,
@@ -362,28 +422,37 @@ var File_transom_config_v1_edge_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_edge_proto_rawDesc = "" +
 	"\n" +
-	"\x1ctransom/config/v1/edge.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\"f\n" +
+	"\x1ctransom/config/v1/edge.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\"\x8d\x01\n" +
 	"\bListener\x12\"\n" +
 	"\aaddress\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x01R\aaddress\x126\n" +
-	"\x03tls\x18\x02 \x01(\v2\x1c.transom.config.v1.ServerTlsB\x06\xf2\xb6&\x020\x01R\x03tls\"\xcb\x01\n" +
+	"\x03tls\x18\x02 \x01(\v2\x1c.transom.config.v1.ServerTlsB\x06\xf2\xb6&\x020\x01R\x03tls\x12%\n" +
+	"\x0eproxy_protocol\x18\x03 \x01(\bR\rproxyProtocol\"\x88\x02\n" +
 	"\x04Edge\x12/\n" +
-	"\x0ftrusted_proxies\x18\x01 \x03(\tB\x06\xf2\xb6&\x02(\x05R\x0etrustedProxies\x12E\n" +
-	"\x11request_id_header\x18\x02 \x01(\tB\x14\xf2\xb6&\x10\x12\fx-request-id(\x06H\x00R\x0frequestIdHeader\x88\x01\x01\x125\n" +
-	"\x06limits\x18\x03 \x01(\v2\x1d.transom.config.v1.EdgeLimitsR\x06limitsB\x14\n" +
-	"\x12_request_id_header\"\xac\x04\n" +
+	"\x0ftrusted_proxies\x18\x01 \x03(\tB\x06\xf2\xb6&\x02(\vR\x0etrustedProxies\x12F\n" +
+	"\x10client_ip_header\x18\x02 \x01(\tB\x17\xf2\xb6&\x13\x12\x0fX-Forwarded-For(\x06H\x00R\x0eclientIpHeader\x88\x01\x01\x125\n" +
+	"\x06limits\x18\x03 \x01(\v2\x1d.transom.config.v1.EdgeLimitsR\x06limits\x12;\n" +
+	"\x04hsts\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xf2\xb6&\b\x12\x020s\x1a\x020sR\x04hstsB\x13\n" +
+	"\x11_client_ip_header\"\xee\x06\n" +
 	"\n" +
 	"EdgeLimits\x12G\n" +
 	"\x10max_header_bytes\x18\x01 \x01(\x03B\x18\xf2\xb6&\x14\x12\x0564KiB\x1a\x044KiB\"\x0516MiBH\x00R\x0emaxHeaderBytes\x88\x01\x01\x12Z\n" +
 	"\x13read_header_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xf2\xb6&\v\x12\x0310s\x1a\x0410msR\x11readHeaderTimeout\x12L\n" +
 	"\fidle_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xf2\xb6&\n" +
-	"\x12\x022m\x1a\x0410msR\vidleTimeout\x12M\n" +
+	"\x12\x023m\x1a\x0410msR\vidleTimeout\x12M\n" +
 	"\fread_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xf2\xb6&\v\x12\x0330s\x1a\x0410msR\vreadTimeout\x12<\n" +
 	"\x0fmax_connections\x18\x05 \x01(\x05B\x0e\xf2\xb6&\n" +
-	"\x12\x0520000\x1a\x011H\x01R\x0emaxConnections\x88\x01\x01\x12V\n" +
-	"\x1amax_streams_per_connection\x18\x06 \x01(\x05B\x14\xf2\xb6&\x10\x12\x03250\x1a\x011\"\x06100000H\x02R\x17maxStreamsPerConnection\x88\x01\x01B\x13\n" +
+	"\x12\x0516384\x1a\x011H\x01R\x0emaxConnections\x88\x01\x01\x12V\n" +
+	"\x1amax_streams_per_connection\x18\x06 \x01(\x05B\x14\xf2\xb6&\x10\x12\x03250\x1a\x011\"\x06100000H\x02R\x17maxStreamsPerConnection\x88\x01\x01\x12E\n" +
+	"\x1amax_connections_per_client\x18\a \x01(\x05B\b\xf2\xb6&\x04\x1a\x02-1R\x17maxConnectionsPerClient\x12>\n" +
+	"\x11max_header_fields\x18\b \x01(\x05B\r\xf2\xb6&\t\x12\x03256\x1a\x0216H\x03R\x0fmaxHeaderFields\x88\x01\x01\x12@\n" +
+	"\rmax_uri_bytes\x18\t \x01(\x03B\x17\xf2\xb6&\x13\x12\x0516KiB\x1a\x03256\"\x0516MiBH\x04R\vmaxUriBytes\x88\x01\x01\x12O\n" +
+	"\rwrite_timeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x0f\xf2\xb6&\v\x12\x0330s\x1a\x0410msR\fwriteTimeoutB\x13\n" +
 	"\x11_max_header_bytesB\x12\n" +
 	"\x10_max_connectionsB\x1d\n" +
-	"\x1b_max_streams_per_connection\"\x93\x01\n" +
+	"\x1b_max_streams_per_connectionB\x14\n" +
+	"\x12_max_header_fieldsB\x10\n" +
+	"\x0e_max_uri_bytes\"\x93\x01\n" +
 	"\x05Admin\x125\n" +
 	"\aaddress\x18\x01 \x01(\tB\x16\xf2\xb6&\x12\x12\x0e127.0.0.1:9901(\x01H\x00R\aaddress\x88\x01\x01\x12\x1a\n" +
 	"\bdisabled\x18\x02 \x01(\bR\bdisabled\x12+\n" +
@@ -420,16 +489,18 @@ var file_transom_config_v1_edge_proto_goTypes = []any{
 var file_transom_config_v1_edge_proto_depIdxs = []int32{
 	5, // 0: transom.config.v1.Listener.tls:type_name -> transom.config.v1.ServerTls
 	2, // 1: transom.config.v1.Edge.limits:type_name -> transom.config.v1.EdgeLimits
-	6, // 2: transom.config.v1.EdgeLimits.read_header_timeout:type_name -> google.protobuf.Duration
-	6, // 3: transom.config.v1.EdgeLimits.idle_timeout:type_name -> google.protobuf.Duration
-	6, // 4: transom.config.v1.EdgeLimits.read_timeout:type_name -> google.protobuf.Duration
-	6, // 5: transom.config.v1.Drain.delay:type_name -> google.protobuf.Duration
-	6, // 6: transom.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	6, // 2: transom.config.v1.Edge.hsts:type_name -> google.protobuf.Duration
+	6, // 3: transom.config.v1.EdgeLimits.read_header_timeout:type_name -> google.protobuf.Duration
+	6, // 4: transom.config.v1.EdgeLimits.idle_timeout:type_name -> google.protobuf.Duration
+	6, // 5: transom.config.v1.EdgeLimits.read_timeout:type_name -> google.protobuf.Duration
+	6, // 6: transom.config.v1.EdgeLimits.write_timeout:type_name -> google.protobuf.Duration
+	6, // 7: transom.config.v1.Drain.delay:type_name -> google.protobuf.Duration
+	6, // 8: transom.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_edge_proto_init() }

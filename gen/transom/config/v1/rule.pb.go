@@ -48,6 +48,8 @@ const (
 	Kind_KIND_NAME Kind = 9
 	// A host name or address without a port.
 	Kind_KIND_HOST Kind = 10
+	// Addresses as for KIND_CIDR, or "unix" for the peers on Unix sockets.
+	Kind_KIND_PROXY Kind = 11
 )
 
 // Enum value maps for Kind.
@@ -64,6 +66,7 @@ var (
 		8:  "KIND_TARGET",
 		9:  "KIND_NAME",
 		10: "KIND_HOST",
+		11: "KIND_PROXY",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":    0,
@@ -77,6 +80,7 @@ var (
 		"KIND_TARGET":         8,
 		"KIND_NAME":           9,
 		"KIND_HOST":           10,
+		"KIND_PROXY":          11,
 	}
 )
 
@@ -229,7 +233,7 @@ const file_transom_config_v1_rule_proto_rawDesc = "" +
 	"\x03min\x18\x03 \x01(\tR\x03min\x12\x10\n" +
 	"\x03max\x18\x04 \x01(\tR\x03max\x12+\n" +
 	"\x04kind\x18\x05 \x01(\x0e2\x17.transom.config.v1.KindR\x04kind\x12\x16\n" +
-	"\x06switch\x18\x06 \x01(\bR\x06switch*\xd7\x01\n" +
+	"\x06switch\x18\x06 \x01(\bR\x06switch*\xe7\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13KIND_LISTEN_ADDRESS\x10\x01\x12\r\n" +
@@ -242,7 +246,9 @@ const file_transom_config_v1_rule_proto_rawDesc = "" +
 	"\vKIND_TARGET\x10\b\x12\r\n" +
 	"\tKIND_NAME\x10\t\x12\r\n" +
 	"\tKIND_HOST\x10\n" +
-	":L\n" +
+	"\x12\x0e\n" +
+	"\n" +
+	"KIND_PROXY\x10\v:L\n" +
 	"\x04rule\x12\x1d.google.protobuf.FieldOptions\x18\xee\xe6\x04 \x01(\v2\x17.transom.config.v1.RuleR\x04ruleB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
 
 var (

@@ -21,6 +21,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TlsVersion is a version of TLS. Older ones are not safe.
+type TlsVersion int32
+
+const (
+	TlsVersion_TLS_VERSION_UNSPECIFIED TlsVersion = 0
+	// TLS 1.2 (RFC 5246), with the cipher suites that are still safe.
+	TlsVersion_TLS_VERSION_1_2 TlsVersion = 1
+	// TLS 1.3 (RFC 8446).
+	TlsVersion_TLS_VERSION_1_3 TlsVersion = 2
+)
+
+// Enum value maps for TlsVersion.
+var (
+	TlsVersion_name = map[int32]string{
+		0: "TLS_VERSION_UNSPECIFIED",
+		1: "TLS_VERSION_1_2",
+		2: "TLS_VERSION_1_3",
+	}
+	TlsVersion_value = map[string]int32{
+		"TLS_VERSION_UNSPECIFIED": 0,
+		"TLS_VERSION_1_2":         1,
+		"TLS_VERSION_1_3":         2,
+	}
+)
+
+func (x TlsVersion) Enum() *TlsVersion {
+	p := new(TlsVersion)
+	*p = x
+	return p
+}
+
+func (x TlsVersion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TlsVersion) Descriptor() protoreflect.EnumDescriptor {
+	return file_transom_config_v1_tls_proto_enumTypes[0].Descriptor()
+}
+
+func (TlsVersion) Type() protoreflect.EnumType {
+	return &file_transom_config_v1_tls_proto_enumTypes[0]
+}
+
+func (x TlsVersion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TlsVersion.Descriptor instead.
+func (TlsVersion) EnumDescriptor() ([]byte, []int) {
+	return file_transom_config_v1_tls_proto_rawDescGZIP(), []int{0}
+}
+
 // ServerTls secures a listener. Its files are read again when they change.
 type ServerTls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -36,8 +88,10 @@ type ServerTls struct {
 	ClientCa string `protobuf:"bytes,4,opt,name=client_ca,json=clientCa,proto3" json:"client_ca,omitempty"`
 	// Refuse clients that show no certificate. Needs client_ca.
 	RequireClientCert bool `protobuf:"varint,5,opt,name=require_client_cert,json=requireClientCert,proto3" json:"require_client_cert,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The oldest version that is spoken.
+	MinVersion    *TlsVersion `protobuf:"varint,6,opt,name=min_version,json=minVersion,proto3,enum=transom.config.v1.TlsVersion,oneof" json:"min_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServerTls) Reset() {
@@ -103,6 +157,13 @@ func (x *ServerTls) GetRequireClientCert() bool {
 		return x.RequireClientCert
 	}
 	return false
+}
+
+func (x *ServerTls) GetMinVersion() TlsVersion {
+	if x != nil && x.MinVersion != nil {
+		return *x.MinVersion
+	}
+	return TlsVersion_TLS_VERSION_UNSPECIFIED
 }
 
 // Certificate is a certificate chain with its private key.
@@ -248,13 +309,16 @@ var File_transom_config_v1_tls_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_tls_proto_rawDesc = "" +
 	"\n" +
-	"\x1btransom/config/v1/tls.proto\x12\x11transom.config.v1\x1a\x1ctransom/config/v1/rule.proto\"\xda\x01\n" +
+	"\x1btransom/config/v1/tls.proto\x12\x11transom.config.v1\x1a\x1ctransom/config/v1/rule.proto\"\xba\x02\n" +
 	"\tServerTls\x12\x1a\n" +
 	"\x04cert\x18\x01 \x01(\tB\x06\xf2\xb6&\x02(\x02R\x04cert\x12\x18\n" +
 	"\x03key\x18\x02 \x01(\tB\x06\xf2\xb6&\x02(\x02R\x03key\x12B\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1e.transom.config.v1.CertificateR\fcertificates\x12#\n" +
 	"\tclient_ca\x18\x04 \x01(\tB\x06\xf2\xb6&\x02(\x02R\bclientCa\x12.\n" +
-	"\x13require_client_cert\x18\x05 \x01(\bR\x11requireClientCert\"G\n" +
+	"\x13require_client_cert\x18\x05 \x01(\bR\x11requireClientCert\x12N\n" +
+	"\vmin_version\x18\x06 \x01(\x0e2\x1d.transom.config.v1.TlsVersionB\t\xf2\xb6&\x05\x12\x031.2H\x00R\n" +
+	"minVersion\x88\x01\x01B\x0e\n" +
+	"\f_min_version\"G\n" +
 	"\vCertificate\x12\x1c\n" +
 	"\x04cert\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x02R\x04cert\x12\x1a\n" +
 	"\x03key\x18\x02 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x02R\x03key\"\xb4\x01\n" +
@@ -265,7 +329,12 @@ const file_transom_config_v1_tls_proto_rawDesc = "" +
 	"\vserver_name\x18\x04 \x01(\tB\x06\xf2\xb6&\x02(\n" +
 	"R\n" +
 	"serverName\x120\n" +
-	"\x14insecure_skip_verify\x18\x05 \x01(\bR\x12insecureSkipVerifyB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
+	"\x14insecure_skip_verify\x18\x05 \x01(\bR\x12insecureSkipVerify*S\n" +
+	"\n" +
+	"TlsVersion\x12\x1b\n" +
+	"\x17TLS_VERSION_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fTLS_VERSION_1_2\x10\x01\x12\x13\n" +
+	"\x0fTLS_VERSION_1_3\x10\x02B=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
 
 var (
 	file_transom_config_v1_tls_proto_rawDescOnce sync.Once
@@ -279,19 +348,22 @@ func file_transom_config_v1_tls_proto_rawDescGZIP() []byte {
 	return file_transom_config_v1_tls_proto_rawDescData
 }
 
+var file_transom_config_v1_tls_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_transom_config_v1_tls_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_transom_config_v1_tls_proto_goTypes = []any{
-	(*ServerTls)(nil),   // 0: transom.config.v1.ServerTls
-	(*Certificate)(nil), // 1: transom.config.v1.Certificate
-	(*ClientTls)(nil),   // 2: transom.config.v1.ClientTls
+	(TlsVersion)(0),     // 0: transom.config.v1.TlsVersion
+	(*ServerTls)(nil),   // 1: transom.config.v1.ServerTls
+	(*Certificate)(nil), // 2: transom.config.v1.Certificate
+	(*ClientTls)(nil),   // 3: transom.config.v1.ClientTls
 }
 var file_transom_config_v1_tls_proto_depIdxs = []int32{
-	1, // 0: transom.config.v1.ServerTls.certificates:type_name -> transom.config.v1.Certificate
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 0: transom.config.v1.ServerTls.certificates:type_name -> transom.config.v1.Certificate
+	0, // 1: transom.config.v1.ServerTls.min_version:type_name -> transom.config.v1.TlsVersion
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_tls_proto_init() }
@@ -300,18 +372,20 @@ func file_transom_config_v1_tls_proto_init() {
 		return
 	}
 	file_transom_config_v1_rule_proto_init()
+	file_transom_config_v1_tls_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transom_config_v1_tls_proto_rawDesc), len(file_transom_config_v1_tls_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_transom_config_v1_tls_proto_goTypes,
 		DependencyIndexes: file_transom_config_v1_tls_proto_depIdxs,
+		EnumInfos:         file_transom_config_v1_tls_proto_enumTypes,
 		MessageInfos:      file_transom_config_v1_tls_proto_msgTypes,
 	}.Build()
 	File_transom_config_v1_tls_proto = out.File
