@@ -57,6 +57,11 @@ func (m *message) build() {
 			m.required++
 		}
 	}
+	for tag := 8; tag < len(m.byTag); tag++ {
+		if f := m.field(protowire.Number(tag >> 3)); f != nil && f.takes(protowire.Type(tag&7)) {
+			m.byTag[tag] = uint8(f.index + 1)
+		}
+	}
 	m.words = (len(m.fields) + 63) / 64
 	m.oneofs = (m.desc.Oneofs().Len() + 63) / 64
 	m.many = m.words > 1 || m.oneofs > 1

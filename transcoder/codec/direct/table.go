@@ -93,7 +93,8 @@ type message struct {
 
 	form     form
 	refusal  string
-	fields   []field // by number
+	fields   []field    // by number
+	byTag    [128]uint8 // a tag of one byte to the index of its field + 1
 	byNumber []uint16
 	sparse   map[protowire.Number]uint16 // numbers beyond byNumber
 	names    nameTable

@@ -9,11 +9,25 @@ func uvarint(b []byte, i int) (v uint64, next int) {
 	if i < len(b) && b[i] < 0x80 {
 		return uint64(b[i]), i + 1
 	}
-	v, n := protowire.ConsumeVarint(b[min(i, len(b)):])
-	if n < 0 {
-		return 0, failed
+	return longVarint(b, i)
+}
+
+func longVarint(b []byte, i int) (v uint64, next int) {
+	for shift := 0; shift < 63; shift += 7 {
+		if i >= len(b) {
+			return 0, failed
+		}
+		c := b[i]
+		i++
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v, i
+		}
 	}
-	return v, i + n
+	if i >= len(b) || b[i] > 1 {
+		return 0, failed // more than 64 bits
+	}
+	return v | uint64(b[i])<<63, i + 1
 }
 
 // fieldTag reads a tag at i.

@@ -149,7 +149,7 @@ func appendFloat64(out []byte, v float64) []byte {
 	const scale, most = 1e6, 1e9
 	if abs := math.Abs(v); abs < most {
 		if k := math.Round(abs * scale); k/scale == abs && (k != 0 || !math.Signbit(v)) {
-			return appendScaled(out, uint64(k), scale, v < 0)
+			return appendMillionths(out, uint64(k), v < 0)
 		}
 	}
 	return appendFloat(out, v, 64)
@@ -165,31 +165,35 @@ func appendFloat32(out []byte, v float32) []byte {
 	if abs < most {
 		k := float32(math.Round(float64(abs * scale)))
 		if k/scale == abs && (k != 0 || !math.Signbit(float64(v))) {
-			return appendScaled(out, uint64(k), scale, v < 0)
+			return appendMillionths(out, uint64(k)*1000, v < 0)
 		}
 	} else if abs < 1<<24 && abs == float32(uint32(abs)) {
-		return appendScaled(out, uint64(abs), 1, v < 0)
+		return appendMillionths(out, uint64(abs)*1e6, v < 0)
 	}
 	return appendFloat(out, float64(v), 32)
 }
 
-// appendScaled appends k divided by scale, a power of ten, as a decimal.
-func appendScaled(out []byte, k, scale uint64, negative bool) []byte {
+// appendMillionths appends k divided by a million as a decimal.
+func appendMillionths(out []byte, k uint64, negative bool) []byte {
 	if negative {
 		out = append(out, '-')
 	}
-	out = strconv.AppendUint(out, k/scale, 10)
-	frac := k % scale
+	out = strconv.AppendUint(out, k/1e6, 10)
+	frac := uint32(k % 1e6)
 	if frac == 0 {
 		return out
 	}
-	out = append(out, '.')
-	for frac > 0 {
-		scale /= 10
-		out = append(out, '0'+byte(frac/scale))
-		frac %= scale
+	n := len(out)
+	out = append(out, ".000000"...)
+	text := out[n:]
+	twoDigitsAt(text[1:], frac/1e4)
+	twoDigitsAt(text[3:], frac/100%100)
+	twoDigitsAt(text[5:], frac%100)
+	end := len(out)
+	for out[end-1] == '0' {
+		end--
 	}
-	return out
+	return out[:end]
 }
 
 // appendFloat is the general way.

@@ -13,13 +13,12 @@ func (w *writer) stream(m *message, b []byte) bool {
 	}
 	next := 0 // fields before it are done with, come or not
 	for i := 0; i < len(b); {
-		num, typ, j := fieldTag(b, i)
-		if j == failed {
-			return w.malformed()
-		}
-		f := m.field(num)
-		if f == nil || !f.takes(typ) {
-			if i = skipWire(b, j, num, typ); i == failed {
+		var f *field
+		j := i + 1
+		if c := b[i]; c < 0x80 && m.byTag[c] != 0 {
+			f = &m.fields[m.byTag[c]-1]
+		} else if f, j = m.unusual(b, i); f == nil {
+			if i = j; i == failed {
 				return w.malformed()
 			}
 			continue
@@ -53,6 +52,20 @@ func (w *writer) stream(m *message, b []byte) bool {
 		return w.missing(m)
 	}
 	return true
+}
+
+// unusual reads a tag that is not in byTag. If it is of no field, it is nil and
+// the offset after the value.
+func (m *message) unusual(b []byte, i int) (*field, int) {
+	num, typ, j := fieldTag(b, i)
+	if j == failed {
+		return nil, failed
+	}
+	f := m.field(num)
+	if f == nil || !f.takes(typ) {
+		return nil, skipWire(b, j, num, typ)
+	}
+	return f, j
 }
 
 func (w *writer) missing(m *message) bool {
@@ -133,7 +146,11 @@ func (w *writer) field(f *field, b []byte, i, j int) int {
 		}
 		return i
 	}
-	i, isZero := w.element(f, b, j)
+	if f.op >= opMessage {
+		i, _ = w.element(f, b, j)
+		return i
+	}
+	i, isZero := w.scalar(f, b, j)
 	if isZero && !f.presence && !w.style.unpopulated {
 		w.out = w.out[:before]
 	}

@@ -153,22 +153,25 @@ func (w *writer) time(secs int64, nanos int32) bool {
 	return true
 }
 
+// pairs is the numbers from 00 to 99.
+const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+
 func twoDigitsAt(b []byte, n uint32) {
 	_ = b[1]
-	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
+	b[0], b[1] = pairs[2*n], pairs[2*n+1]
 }
 
-// civil is the date of a day counted from 0001-01-01; see daysSinceEpoch.
+// civil is the date of a day counted from 0001-01-01, by the arithmetic of
+// Neri and Schneider (Euclidean affine functions, 2022).
 func civil(days uint32) (year, month, day uint32) {
-	z := days + 306 // from 0000-03-01
-	era := z / 146097
-	dayOfEra := z - era*146097
-	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
-	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
-	m := (5*dayOfYear + 2) / 153
-	day = dayOfYear - (153*m+2)/5 + 1
-	year = yearOfEra + era*400
-	if month = m + 3; month > 12 {
+	n := 4*(days+306) + 3 // quarter days from 0000-03-01
+	century, rest := n/146097, n%146097/4
+	product := uint64(4*rest+3) * 2939745
+	year = 100*century + uint32(product>>32)
+	dayOfYear := uint32(product) / 2939745 / 4
+	m := 2141*dayOfYear + 197913
+	month, day = m>>16, m&0xffff/2141+1
+	if dayOfYear >= 306 {
 		month -= 12
 		year++
 	}
