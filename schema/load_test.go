@@ -388,6 +388,20 @@ func TestMergeBuiltin(t *testing.T) {
 	same(t, fmt.Sprint(s.Warnings), "[google/api/http.proto: "+old+" and "+now+" bring different versions; the built-in one is used]")
 }
 
+// TestOwnCopies has all of googleapis in the folder, beside an image with the
+// same files as their modules link them.
+func TestOwnCopies(t *testing.T) {
+	dir := folder(t, shop)
+	file := filepath.Join(t.TempDir(), "shop.binpb")
+	write(t, file, string(marshal(t, image(t, dir))))
+	if err := builtin.Export(filepath.Join(dir, "third_party")); err != nil {
+		t.Fatal(err)
+	}
+	s := load(t, Options{Sources: []string{file, dir}})
+	same(t, routes(s), shopRoutes)
+	same(t, Problems(s.Warnings).Error(), "")
+}
+
 func TestSelection(t *testing.T) {
 	dir := folder(t, `
 -- a.proto --

@@ -2,7 +2,9 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"os"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -77,6 +79,13 @@ func definitions(f *descriptorpb.FileDescriptorProto) *descriptorpb.FileDescript
 	for _, m := range c.MessageType {
 		plainMessage(m)
 	}
+	for _, sd := range c.Service {
+		for _, md := range sd.Method {
+			if md.Options != nil && proto.Size(md.Options) == 0 {
+				md.Options = nil
+			}
+		}
+	}
 	return c
 }
 
@@ -93,6 +102,8 @@ func plainMessage(m *descriptorpb.DescriptorProto) {
 	for _, n := range m.NestedType {
 		plainMessage(n)
 	}
+	// Map entries stand where a compiler likes.
+	slices.SortFunc(m.NestedType, func(a, b *descriptorpb.DescriptorProto) int { return cmp.Compare(a.GetName(), b.GetName()) })
 }
 
 func plainField(f *descriptorpb.FieldDescriptorProto) {
