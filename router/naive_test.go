@@ -270,7 +270,7 @@ type fatalf interface{ Fatalf(string, ...any) }
 
 func compare(t fatalf, tab *router.Table, routes []string, method, path string) {
 	var m rpc.Match
-	got := ""
+	var got string
 	if err := tab.Match(method, path, &m); err != nil {
 		got = fmt.Sprint(err.HTTPStatus)
 	} else {
