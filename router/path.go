@@ -62,11 +62,10 @@ func (p *path) cut(text string) (v verdict, offset int) {
 	starts := p.starts
 	begin, odd := 1, uint32(0)
 	for i := 1; i <= len(text); {
+		for i < len(text) && httprule.IsPathChar(text[i]) {
+			i++
+		}
 		if i < len(text) && text[i] != '/' {
-			if httprule.IsPathChar(text[i]) {
-				i++
-				continue
-			}
 			n, v := special(text[i:])
 			if v != fine {
 				return v, i

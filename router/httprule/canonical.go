@@ -76,5 +76,9 @@ func IsUnreserved(c byte) bool { return inSet(c, unreservedLo, unreservedHi) }
 func IsPathChar(c byte) bool { return inSet(c, pathLo, pathHi) }
 
 func inSet(c byte, lo, hi uint64) bool {
-	return c < 64 && lo>>c&1 != 0 || c >= 64 && c < 128 && hi>>(c-64)&1 != 0
+	set := lo
+	if c >= 64 {
+		set = hi
+	}
+	return c < 128 && set>>(c&63)&1 != 0
 }
