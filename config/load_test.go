@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/transomhq/transom/config"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
@@ -147,41 +146,5 @@ func TestPositions(t *testing.T) {
 		if got := f.Position(path).String(); got != want {
 			t.Errorf("%s is at %s, want %s", path, got, want)
 		}
-	}
-}
-
-// TestRulesFitTheirFields holds the protos to what the loader relies on.
-func TestRulesFitTheirFields(t *testing.T) {
-	if err := config.Validate(config.Defaults()); err == nil || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("defaults have mistakes of their own: %v", err)
-	}
-	seen := map[protoreflect.FullName]bool{}
-	var visit func(md protoreflect.MessageDescriptor)
-	visit = func(md protoreflect.MessageDescriptor) {
-		if md == nil || seen[md.FullName()] || md.ParentFile().Package() != "transom.config.v1" {
-			return
-		}
-		seen[md.FullName()] = true
-		for i := range md.Fields().Len() {
-			fd := md.Fields().Get(i)
-			rule := config.RuleOf(fd)
-			if rule.GetDefault() != "" && !fd.HasPresence() {
-				t.Errorf("%s has a default, so it must be optional: its zero value would never be seen", fd.FullName())
-			}
-			if rule.GetDefault() != "" && rule.GetRequired() {
-				t.Errorf("%s is required and has a default", fd.FullName())
-			}
-			if fd.Kind() == protoreflect.BoolKind && fd.HasPresence() && rule.GetDefault() != "true" {
-				t.Errorf("%s is false unless set: it need not be optional", fd.FullName())
-			}
-			if rule.GetKind() != 0 && fd.Kind() != protoreflect.StringKind {
-				t.Errorf("%s has the kind of a text", fd.FullName())
-			}
-			visit(fd.Message())
-		}
-	}
-	visit((*configv1.Config)(nil).ProtoReflect().Descriptor())
-	if len(seen) < 10 {
-		t.Errorf("only %d messages seen", len(seen))
 	}
 }

@@ -30,6 +30,8 @@ type Overrides struct {
 	Admin string
 	// Profile is strict, grpc-gateway or envoy (--profile).
 	Profile string
+	// Codec is direct or reflect (--codec).
+	Codec string
 	// SkipInvalid sets schema.skip_invalid (--skip-invalid).
 	SkipInvalid bool
 	// LogFormat is text or json (--log-format).
@@ -99,11 +101,14 @@ func (o Overrides) applyListen(f *File) {
 
 func (o Overrides) applyEnums(f *File) {
 	cfg := f.Config
+	if cfg.Rest == nil && (o.Profile != "" || o.Codec != "") {
+		cfg.Rest = new(configv1.Rest)
+	}
 	if o.Profile != "" {
-		if cfg.Rest == nil {
-			cfg.Rest = new(configv1.Rest)
-		}
 		f.setFlag(cfg.Rest, "profile", "--profile", o.Profile)
+	}
+	if o.Codec != "" {
+		f.setFlag(cfg.Rest, "codec", "--codec", o.Codec)
 	}
 	if o.LogFormat == "" && o.LogLevel == "" {
 		return
