@@ -281,6 +281,7 @@ func (w *writer) root(m *message, f *field, wire []byte) bool {
 		w.out = append(w.out, "null"...)
 		return true
 	}
+	w.inAny++ // nothing is there, so nothing is missing
 	return w.message(f.message, nil)
 }
 
