@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -40,18 +38,21 @@ type Setup struct {
 	Profile string
 	// Rest is the policy of every method, nil for none.
 	Rest *policyv1.Rest
+	// Config are more lines of configuration, as JSON members by name.
+	Config map[string]json.RawMessage
 }
 
-// Run runs every story of dir as a subtest, each through a handler that the
-// factory makes for it. The factory registers what it must close with T.
-func Run(t *testing.T, dir string, factory func(Setup) http.Handler) {
+// Run runs every story of dir as a subtest, each through a gateway that open
+// starts for it. open returns the gateway's address, and registers with T what
+// must be closed.
+func Run(t *testing.T, dir string, open func(Setup) (addr string)) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no stories in %s (%v)", dir, err)
 	}
 	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) { runFile(t, name, factory) })
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) { runFile(t, name, open) })
 	}
 }
 
@@ -61,7 +62,7 @@ func update() bool {
 	return f != nil && f.Value.String() == "true"
 }
 
-func runFile(t *testing.T, name string, factory func(Setup) http.Handler) {
+func runFile(t *testing.T, name string, open func(Setup) string) {
 	archive, err := txtar.ParseFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -72,13 +73,12 @@ func runFile(t *testing.T, name string, factory func(Setup) http.Handler) {
 	}
 	b := startBackend(t, setup.Schema)
 	setup.Backend = b.addr
-	server := httptest.NewUnstartedServer(factory(setup))
-	server.Config.Protocols = new(http.Protocols)
-	server.Config.Protocols.SetHTTP1(true)
-	server.Config.Protocols.SetUnencryptedHTTP2(true)
-	server.Start()
-	defer server.Close()
-	addr := server.Listener.Addr().String()
+	addr := open(setup)
+	for i := range archive.Files {
+		if f := &archive.Files[i]; f.Name == "table" {
+			t.Run("table", func(t *testing.T) { table(t, f, b, addr) })
+		}
+	}
 	for n, e := range exchanges(archive) {
 		t.Run(strconv.Itoa(n+1), func(t *testing.T) { e.run(t, b, addr) })
 	}
@@ -120,6 +120,10 @@ func (s *Setup) read(text string) error {
 		case "":
 		case "profile":
 			s.Profile = value
+		case "config":
+			if err := json.Unmarshal([]byte(value), &s.Config); err != nil {
+				return err
+			}
 		case "rest":
 			s.Rest = &policyv1.Rest{}
 			if err := protojson.Unmarshal([]byte(value), s.Rest); err != nil {
