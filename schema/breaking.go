@@ -38,20 +38,19 @@ type Change struct {
 // String returns the text.
 func (c Change) String() string { return c.Text }
 
-// Breaking returns what clients of old find missing or different in new, on
+// Breaking returns what clients of old find missing or different now, on
 // any door: methods, bindings, and the messages that methods reach. The order
 // is that of old's declarations.
-func Breaking(old, new *Snapshot) []Change {
+func Breaking(old, now *Snapshot) []Change {
 	c := &comparison{seen: map[[2]protoreflect.FullName]bool{}}
 	removed := map[string]bool{}
 	for _, m := range old.Methods {
-		now := new.Method(m.Name)
-		if now != nil {
-			c.method(m, now)
+		if after := now.Method(m.Name); after != nil {
+			c.method(m, after)
 			continue
 		}
 		service := m.Service()
-		if !hasService(new, service) {
+		if !hasService(now, service) {
 			if !removed[service] {
 				removed[service] = true
 				c.add(ServiceRemoved, service, "service %s is no longer served", service)

@@ -38,11 +38,17 @@ func readFolder(source string) (files []*file, names []string, problems []Proble
 	if len(texts) == 0 {
 		return nil, nil, []Problem{{source, "no .proto files in this folder"}}
 	}
-	nameTexts(texts)
+	single := filepath.Ext(source) == ".proto" && texts[0].disk == source
+	if !single {
+		nameTexts(texts)
+	}
 	for _, t := range texts {
 		names = append(names, t.name)
 	}
 	files, problems = compile(source, texts)
+	for _, f := range files {
+		f.imported = f.imported || single && f.proto.GetName() != texts[0].name
+	}
 	return files, names, problems
 }
 
@@ -57,9 +63,56 @@ func findTexts(source string) ([]*protoText, error) {
 	if info.IsDir() {
 		err = w.dir(source, "", nil)
 	} else {
-		err = w.file(source, filepath.Base(source))
+		err = w.single(source)
 	}
 	return w.texts, err
+}
+
+// single reads one file and what it imports from beside it: from its folder,
+// and from the folder in which its package begins.
+func (w *folderWalk) single(source string) error {
+	if err := w.file(source, filepath.Base(source)); err != nil {
+		return err
+	}
+	first := w.texts[0]
+	abs, err := filepath.Abs(source)
+	if err != nil {
+		return err
+	}
+	roots := []string{filepath.Dir(abs)}
+	if m := packageClause().FindSubmatch(first.text); m != nil {
+		dir := filepath.FromSlash(strings.ReplaceAll(string(m[1]), ".", "/"))
+		if root, ok := strings.CutSuffix(roots[0], string(filepath.Separator)+dir); ok {
+			roots = []string{root + string(filepath.Separator), roots[0]}
+			first.name = path.Join(filepath.ToSlash(dir), first.rel)
+		}
+	}
+	return w.imports(first, roots, map[string]bool{first.name: true})
+}
+
+// imports reads what t imports from below roots, and what that imports.
+func (w *folderWalk) imports(t *protoText, roots []string, seen map[string]bool) error {
+	for _, m := range importClause().FindAllSubmatch(t.text, -1) {
+		imp := string(m[1])
+		if seen[imp] || !fs.ValidPath(imp) {
+			continue
+		}
+		seen[imp] = true
+		for _, root := range roots {
+			disk := filepath.Join(root, filepath.FromSlash(imp))
+			if info, err := os.Stat(disk); err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if err := w.file(disk, imp); err != nil {
+				return err
+			}
+			if err := w.imports(w.texts[len(w.texts)-1], roots, seen); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
 }
 
 type folderWalk struct{ texts []*protoText }
@@ -67,14 +120,14 @@ type folderWalk struct{ texts []*protoText }
 // dir reads one folder; above holds the real paths of the folders around it,
 // so that a symlink to one of them does not go round for ever.
 func (w *folderWalk) dir(disk, rel string, above []string) error {
-	real, err := filepath.EvalSymlinks(disk)
-	if err != nil || slices.Contains(above, real) {
+	target, err := filepath.EvalSymlinks(disk)
+	if err != nil || slices.Contains(above, target) {
 		return err
 	}
 	if len(above) > maxFolderDepth {
 		return fmt.Errorf("%s: more than %d folders deep", disk, maxFolderDepth)
 	}
-	above = append(slices.Clip(above), real)
+	above = append(slices.Clip(above), target)
 	entries, err := os.ReadDir(disk)
 	if err != nil {
 		return err
@@ -121,9 +174,8 @@ func (w *folderWalk) file(disk, rel string) error {
 // package, or a built-in file of the same path says so.
 func nameTexts(texts []*protoText) {
 	r := rooter{
-		imports: regexp.MustCompile(`(?m)(?:^|;)\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']`),
-		pkg:     regexp.MustCompile(`(?m)(?:^|;)\s*package\s+([\w.]+)\s*;`),
-		paths:   map[string]bool{}, byBase: map[string][]string{}, roots: map[string]bool{}, pinned: map[string]bool{},
+		imports: importClause(), pkg: packageClause(),
+		paths: map[string]bool{}, byBase: map[string][]string{}, roots: map[string]bool{}, pinned: map[string]bool{},
 	}
 	for _, t := range texts {
 		r.paths[t.rel] = true
@@ -202,4 +254,14 @@ func (r *rooter) name(rel string) string {
 		}
 	}
 	return rel
+}
+
+// importClause and packageClause find what they are named after in a text that
+// was not parsed yet; inside comments, too, which does no harm.
+func importClause() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)(?:^|;)\s*import\s+(?:public\s+|weak\s+|option\s+)?["']([^"'\n]+)["']`)
+}
+
+func packageClause() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)(?:^|;)\s*package\s+([\w.]+)\s*;`)
 }

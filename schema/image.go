@@ -57,7 +57,7 @@ func readCompressed(name string) ([]byte, error) {
 	defer f.Close()
 	head := make([]byte, 4)
 	n, _ := io.ReadFull(f, head)
-	var r io.Reader = io.MultiReader(bytes.NewReader(head[:n]), f)
+	r := io.MultiReader(bytes.NewReader(head[:n]), f)
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
 		if r, err = gzip.NewReader(r); err != nil {
@@ -201,7 +201,7 @@ func twice(decode func(codecResolver, *descriptorpb.FileDescriptorSet) error) (*
 	}
 	reg, err := newFilesSafely(first)
 	if err != nil {
-		return first, nil // linking says what is wrong, later and better
+		return first, nil //nolint:nilerr // linking says what is wrong, later and better
 	}
 	second := &descriptorpb.FileDescriptorSet{}
 	if err := decode(linkedFirst{dynamicpb.NewTypes(reg)}, second); err != nil {

@@ -70,6 +70,16 @@ func TestSingleProtoFile(t *testing.T) {
 	same(t, routes(load(t, Options{Sources: []string{filepath.Join(dir, "a.proto")}})), "POST /a.S/M *> a.S.M")
 }
 
+func TestSingleProtoFileImports(t *testing.T) {
+	dir := folder(t, shop+"-- shop/v1/broken.proto --\nbroken\n")
+	s := load(t, Options{Sources: []string{filepath.Join(dir, "shop/v1/shop.proto")}})
+	same(t, routes(s), shopRoutes)
+	same(t, s.Bindings[0].Origin, "shop/v1/shop.proto:12:5")
+
+	dir = folder(t, "-- a.proto --\nsyntax = \"proto3\"; import \"b.proto\"; service S { rpc M(R) returns (R); }\n-- b.proto --\nsyntax = \"proto3\"; message R {} service T { rpc M(R) returns (R); }\n")
+	same(t, routes(load(t, Options{Sources: []string{filepath.Join(dir, "a.proto")}})), "POST /S/M *> S.M")
+}
+
 func TestSyntaxes(t *testing.T) {
 	dir := folder(t, `
 -- two.proto --
@@ -252,6 +262,14 @@ func TestTypes(t *testing.T) {
 	}
 	if _, err := s.Types.FindExtensionByName("google.api.http"); err != nil {
 		t.Error(err)
+	}
+	var options []protoreflect.FullName
+	s.Types.RangeExtensionsByMessage("google.protobuf.MethodOptions", func(xt protoreflect.ExtensionType) bool {
+		options = append(options, xt.TypeDescriptor().FullName())
+		return true
+	})
+	if slices.Sort(options); !slices.Equal(options, []protoreflect.FullName{"google.api.http", "transom.policy.v1.method"}) {
+		t.Errorf("method options: %v", options)
 	}
 	if _, err := s.Types.FindExtensionByNumber("google.protobuf.MethodOptions", 72295728); err != nil {
 		t.Error(err)

@@ -3,7 +3,6 @@ package schema
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -147,6 +146,3 @@ func (o *origins) additional(m protoreflect.MethodDescriptor, i int) string {
 	}
 	return o.method(m, true)
 }
-
-// shortOrigin says whether an origin has no line, and so names its method itself.
-func shortOrigin(origin string) bool { return strings.Contains(origin, ": ") }

@@ -19,7 +19,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 	v1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
-	v1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" //nolint:staticcheck // older servers speak it
+	v1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -149,7 +149,7 @@ func (l liar) ServerReflectionInfo(stream v1.ServerReflection_ServerReflectionIn
 	for {
 		req, err := stream.Recv()
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // the client is done
 		}
 		if err := stream.Send(l.answer(req)); err != nil {
 			return err

@@ -13,11 +13,16 @@ import (
 // built-in ones (google.rpc, google.protobuf, google.type ...) where the
 // snapshot does not define them. It is immutable and safe for concurrent use.
 type Types struct {
-	dynamic *dynamicpb.Types
+	dynamic    *dynamicpb.Types
+	extensions map[protoreflect.FullName][]protoreflect.ExtensionType // by extended message
 }
 
 func newTypes(files *protoregistry.Files) *Types {
-	t := &Types{dynamic: dynamicpb.NewTypes(files)}
+	t := &Types{dynamic: dynamicpb.NewTypes(files), extensions: map[protoreflect.FullName][]protoreflect.ExtensionType{}}
+	files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
+		t.addExtensions(fd)
+		return true
+	})
 	// The first search by number builds dynamicpb's index: here, not in a call.
 	_, _ = t.dynamic.FindExtensionByNumber("google.protobuf.MethodOptions", 1)
 	return t
@@ -58,6 +63,32 @@ func (t *Types) FindExtensionByNumber(message protoreflect.FullName, number prot
 		return xt, nil
 	}
 	return builtinExtension(protoregistry.GlobalTypes.FindExtensionByNumber(message, number))
+}
+
+// addExtensions adds what is declared in d, a file or a message.
+func (t *Types) addExtensions(d interface {
+	Extensions() protoreflect.ExtensionDescriptors
+	Messages() protoreflect.MessageDescriptors
+},
+) {
+	for i := range d.Extensions().Len() {
+		xd := d.Extensions().Get(i)
+		of := xd.ContainingMessage().FullName()
+		t.extensions[of] = append(t.extensions[of], dynamicpb.NewExtensionType(xd))
+	}
+	for i := range d.Messages().Len() {
+		t.addExtensions(d.Messages().Get(i))
+	}
+}
+
+// RangeExtensionsByMessage calls f for the snapshot's extensions of a message
+// until f returns false, in no order. With it, Types can answer reflection.
+func (t *Types) RangeExtensionsByMessage(message protoreflect.FullName, f func(protoreflect.ExtensionType) bool) {
+	for _, xt := range t.extensions[message] {
+		if !f(xt) {
+			return
+		}
+	}
 }
 
 // builtinMessage hides linked types that are nobody's import: libraries' own.

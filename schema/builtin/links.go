@@ -7,7 +7,6 @@ import (
 	_ "cloud.google.com/go/longrunning/autogen/longrunningpb"
 	_ "github.com/envoyproxy/protoc-gen-validate/validate"
 	_ "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2/options"
-	_ "github.com/transomhq/transom/gen/transom/policy/v1"
 	_ "google.golang.org/genproto/googleapis/api"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	_ "google.golang.org/genproto/googleapis/api/configchange"
@@ -57,4 +56,6 @@ import (
 	_ "google.golang.org/protobuf/types/known/typepb"
 	_ "google.golang.org/protobuf/types/known/wrapperspb"
 	_ "google.golang.org/protobuf/types/pluginpb"
+
+	_ "github.com/transomhq/transom/gen/transom/policy/v1"
 )

@@ -60,8 +60,8 @@ func (l *looker) around(p string) {
 			dir = filepath.Dir(dir) // wait for the folder to come
 		}
 		l.dirs[dir] = true
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			l.dirs[real] = true
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			l.dirs[target] = true
 		}
 		l.linkedParts(p)
 		to, err := os.Readlink(p)
@@ -100,18 +100,18 @@ func (l *looker) entry(name string, above []string, named bool) {
 	if err != nil {
 		return
 	}
-	real, err := filepath.EvalSymlinks(name)
+	target, err := filepath.EvalSymlinks(name)
 	if err != nil {
 		return
 	}
 	if !info.IsDir() {
 		if named || l.match == nil || l.match(name) {
-			fmt.Fprintf(l.sum, "%q %q %d %d\n", name, real, info.Size(), info.ModTime().UnixNano())
+			fmt.Fprintf(l.sum, "%q %q %d %d\n", name, target, info.Size(), info.ModTime().UnixNano())
 		}
 		return
 	}
 	for _, a := range above {
-		if a == real { // a symlink to a folder around it
+		if a == target { // a symlink to a folder around it
 			return
 		}
 	}
@@ -120,7 +120,7 @@ func (l *looker) entry(name string, above []string, named bool) {
 	entries, _ := os.ReadDir(name) // what cannot be read does not count
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), ".") {
-			l.entry(filepath.Join(name, e.Name()), append(above[:len(above):len(above)], real), false)
+			l.entry(filepath.Join(name, e.Name()), append(above[:len(above):len(above)], target), false)
 		}
 	}
 }

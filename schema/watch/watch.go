@@ -40,7 +40,7 @@ func Run(ctx context.Context, paths []string, opts Options, changed func()) erro
 	fs, err := fsnotify.NewWatcher()
 	if err == nil {
 		w.fs = fs
-		defer fs.Close()
+		defer func() { _ = fs.Close() }()
 	} else if opts.Poll < 0 {
 		return fmt.Errorf("watch: %w", err)
 	}
@@ -134,7 +134,10 @@ func (w *watcher) loop(ctx context.Context) {
 			if time.Since(first) < 10*w.opts.Settle {
 				settle.Reset(w.opts.Settle)
 			}
-		case <-errs: // events were lost
+		case _, ok := <-errs: // events were lost
+			if !ok {
+				return
+			}
 			settle.Reset(w.opts.Settle)
 		case <-settle.C:
 			first = time.Time{}
