@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,13 @@ import (
 	"github.com/transomhq/transom/rpc"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(holdEnv); spec != "" {
+		hold(spec)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start serves opts on a loopback port of its own until the test ends.
 func start(t testing.TB, opts edge.Options) (*edge.Server, string) {

@@ -76,14 +76,22 @@ func (x *exchange) WriteHeader(status int) {
 }
 
 // Write writes a part of the answer's body.
-func (x *exchange) Write(p []byte) (int, error) {
+func (x *exchange) Write(p []byte) (n int, err error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	x.writing.Store(x.s.now())
-	n, err := x.ResponseWriter.Write(p)
-	x.writing.Store(0)
-	return n, err
+	for {
+		piece := p[n:]
+		if len(piece) > writePiece && !x.conn.is(phaseHTTP1) { // there, the connection notes progress
+			piece = piece[:writePiece]
+		}
+		x.writing.Store(x.s.now())
+		m, err := x.ResponseWriter.Write(piece)
+		x.writing.Store(0)
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
 
 // Flush sends what was written so far.
