@@ -42,7 +42,9 @@ func TestPrintedLinesWork(t *testing.T) {
 	defer cancel()
 	stdout, stderr := &output{}, &output{}
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, stdout, stderr) }()
+	go func() {
+		ended <- run(ctx, []string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, stdout, stderr)
+	}()
 	for !strings.Contains(stdout.String(), "Stop with Ctrl-C.") {
 		select {
 		case err := <-ended:

@@ -28,7 +28,9 @@ func samples() []sample {
 }
 
 // line is the sample as it is pasted.
-func (s sample) line(base string) string { return "curl -s " + strings.ReplaceAll(s.args, "BASE", base) }
+func (s sample) line(base string) string {
+	return "curl -s " + strings.ReplaceAll(s.args, "BASE", base)
+}
 
 func (d *demo) welcome(backends map[string]string) {
 	base := "http://" + d.listen

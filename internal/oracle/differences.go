@@ -51,6 +51,17 @@ func headerDifferences() []Difference {
 			},
 		},
 		{
+			Name:   "deadline-policy",
+			Reason: "the deadline options of the shop's protos give calls a deadline and bound the client's own; grpc-gateway knows no such options",
+			Explains: func(p *Pair, m Mismatch) bool {
+				if m.Aspect != "timeout" {
+					return false
+				}
+				oracle, transom := p.Oracle.Calls[0].Timeout, p.Transom.Calls[0].Timeout
+				return transom > 0 && (oracle == 0 || transom < oracle)
+			},
+		},
+		{
 			Name:   "challenge",
 			Reason: "the WWW-Authenticate of a 401 is a challenge (RFC 9110, section 11.6.1); grpc-gateway writes the status message there",
 			Explains: func(p *Pair, m Mismatch) bool {
@@ -124,6 +135,11 @@ func pathDifferences() []Difference {
 			Name:     "head",
 			Reason:   "HEAD on a GET route is answered like GET without the body (RFC 9110, section 9.3.2); grpc-gateway answers 501",
 			Explains: func(p *Pair, _ Mismatch) bool { return p.Method == "HEAD" && p.Oracle.Status == 501 },
+		},
+		{
+			Name:     "options",
+			Reason:   "OPTIONS on a known path is answered with its methods (RFC 9110, section 9.3.7); grpc-gateway answers 501",
+			Explains: func(p *Pair, _ Mismatch) bool { return p.Method == "OPTIONS" && p.Transom.Header.Get("Allow") != "" },
 		},
 		{
 			Name:   "form-for-get",
@@ -226,7 +242,7 @@ func bodyDifferences() []Difference {
 		{
 			Name:     "null-in-map",
 			Reason:   "null is no value of a map (ProtoJSON); grpc-gateway takes it for an empty one in maps and lists that are the whole body",
-			Explains: refusal(`: null"`),
+			Explains: refusal(`null"`),
 		},
 		{
 			Name:   "raw-upload",

@@ -44,7 +44,7 @@ func pathMutations() []mutation {
 	last := func(path string) int { return strings.LastIndexByte(path, '/') + 1 }
 	return []mutation{
 		editPath("trailing slash", func(p string) string { return p + "/" }),
-		editPath("doubled slash", func(p string) string { return strings.Replace(p[1:], "/", "//", 1) }),
+		editPath("doubled slash", func(p string) string { return "/" + strings.Replace(p[1:], "/", "//", 1) }),
 		editPath("leading double slash", func(p string) string { return "/" + p }),
 		editPath("dot segment", func(p string) string { return p[:last(p)] + "./" + p[last(p):] }),
 		editPath("dot-dot segment", func(p string) string { return p[:last(p)] + "x/../" + p[last(p):] }),

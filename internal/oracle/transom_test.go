@@ -1,63 +1,72 @@
 package oracle
 
 import (
-	"net/http"
-	"net/http/httptest"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/transomhq/transom/config"
+	"github.com/transomhq/transom/gateway"
 	catalogv1 "github.com/transomhq/transom/gen/shop/catalog/v1"
 	ordersv1 "github.com/transomhq/transom/gen/shop/orders/v1"
 	trackingv1 "github.com/transomhq/transom/gen/shop/tracking/v1"
-	"github.com/transomhq/transom/interceptors"
-	"github.com/transomhq/transom/router"
-	"github.com/transomhq/transom/rpc"
-	"github.com/transomhq/transom/schema"
-	reflectcodec "github.com/transomhq/transom/transcoder/codec/reflect"
-	"github.com/transomhq/transom/transcoder/rest"
-	"github.com/transomhq/transom/upstream"
 )
 
-// startTransom serves the rooms between edge and upstream, in the grpc-gateway
-// profile, and returns their URL.
-func startTransom(t *testing.T, recorder *Upstream) string {
+// startTransom serves the gateway before upstream in the grpc-gateway profile
+// and returns its URL.
+func startTransom(t *testing.T, upstream *Upstream) string {
 	t.Helper()
-	shop, err := schema.Load(t.Context(), schema.Options{
-		Files: []protoreflect.FileDescriptor{
-			catalogv1.File_shop_catalog_v1_catalog_proto, ordersv1.File_shop_orders_v1_orders_proto, trackingv1.File_shop_tracking_v1_tracking_proto,
-		},
-		NestedBody: true, RepeatedPathVariables: true,
+	ctx, cancel := context.WithCancel(context.Background())
+	g, err := gateway.New(ctx, config.Source{Overrides: config.Overrides{
+		Schema: []string{image(t)}, Upstreams: []string{upstream.Addr}, Listen: "127.0.0.1:0", Admin: "off", Profile: "grpc-gateway",
+	}}, gateway.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("gateway: %v", err)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster, err := upstream.NewCluster(upstream.Options{Name: "shop", Targets: []string{recorder.Addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cluster.Close() })
-	relay := &upstream.Relay{Backend: func(*rpc.Method) (upstream.Backend, bool) { return upstream.Backend{Name: "shop", Conn: cluster}, true }}
-	door, err := rest.New(shop.Bindings, rest.Options{
-		Handler: interceptors.NewChain(shop.Methods, nil, relay), Codec: reflectcodec.New(), Resolver: shop.Types, Profile: rest.GRPCGateway,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	table, err := router.New(shop.Bindings, router.Options{WrongMethod: http.StatusNotImplemented})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		call, match := rpc.NewCall(nil), &rpc.Match{}
-		defer call.Finish()
-		if err := table.Match(r.Method, r.URL.EscapedPath(), match); err != nil {
-			door.Refuse(w, r, call, err)
+	return "http://" + g.Addrs()[0].String()
+}
+
+// image writes the shop's descriptors to a file and returns its path.
+func image(t *testing.T) string {
+	t.Helper()
+	set, seen := &descriptorpb.FileDescriptorSet{}, map[string]bool{}
+	var add func(protoreflect.FileDescriptor)
+	add = func(file protoreflect.FileDescriptor) {
+		if seen[file.Path()] {
 			return
 		}
-		call.Binding, call.Method = match.Binding, match.Binding.Method
-		door.Serve(w, r, call, match)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
+		seen[file.Path()] = true
+		for i := range file.Imports().Len() {
+			add(file.Imports().Get(i).FileDescriptor)
+		}
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
+	}
+	add(catalogv1.File_shop_catalog_v1_catalog_proto)
+	add(ordersv1.File_shop_orders_v1_orders_proto)
+	add(trackingv1.File_shop_tracking_v1_tracking_proto)
+	text, err := proto.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "shop.binpb")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

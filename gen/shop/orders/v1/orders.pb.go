@@ -2018,14 +2018,14 @@ const file_shop_orders_v1_orders_proto_rawDesc = "" +
 	"\tOrderView\x12\x1a\n" +
 	"\x16ORDER_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ORDER_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fORDER_VIEW_FULL\x10\x022\xec\x11\n" +
+	"\x0fORDER_VIEW_FULL\x10\x022\xea\x11\n" +
 	"\rOrdersService\x12\xbc\x01\n" +
 	"\bGetOrder\x12\x1f.shop.orders.v1.GetOrderRequest\x1a .shop.orders.v1.GetOrderResponse\"m\xea\xb6&\n" +
 	"\n" +
 	"\b\n" +
-	"\x02\b\x01\x12\x02\b\x05\x82\xd3\xe4\x93\x02VZ6b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}b\x05order\x12\x15/v1/orders/{order_id}\x90\x02\x01\x12\xaf\x01\n" +
+	"\x02\b\x01\x12\x02\b\x05\x82\xd3\xe4\x93\x02VZ6b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}b\x05order\x12\x15/v1/orders/{order_id}\x90\x02\x01\x12\xad\x01\n" +
 	"\n" +
-	"ListOrders\x12!.shop.orders.v1.ListOrdersRequest\x1a\".shop.orders.v1.ListOrdersResponse\"Z\x82\xd3\xe4\x93\x02QZ$\x12\"/v1/customers/{customer.id}/ordersZ\x1d\x12\x1b/v1/orders/by-state/{state}\x12\n" +
+	"ListOrders\x12!.shop.orders.v1.ListOrdersRequest\x1a\".shop.orders.v1.ListOrdersResponse\"X\x82\xd3\xe4\x93\x02OZ$\x12\"/v1/customers/{customer.id}/ordersZ\x1b\x12\x19/v1/states/{state}/orders\x12\n" +
 	"/v1/orders\x90\x02\x01\x12\xc0\x01\n" +
 	"\n" +
 	"PlaceOrder\x12!.shop.orders.v1.PlaceOrderRequest\x1a\".shop.orders.v1.PlaceOrderResponse\"k\xea\xb6&\r*\x02\b\x01J\a\x1a\x05\n" +

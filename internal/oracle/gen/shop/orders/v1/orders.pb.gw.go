@@ -1174,7 +1174,7 @@ func RegisterOrdersServiceHandlerServer(ctx context.Context, mux *runtime.ServeM
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/shop.orders.v1.OrdersService/ListOrders", runtime.WithHTTPPathPattern("/v1/orders/by-state/{state}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/shop.orders.v1.OrdersService/ListOrders", runtime.WithHTTPPathPattern("/v1/states/{state}/orders"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -1562,7 +1562,7 @@ func RegisterOrdersServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/shop.orders.v1.OrdersService/ListOrders", runtime.WithHTTPPathPattern("/v1/orders/by-state/{state}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/shop.orders.v1.OrdersService/ListOrders", runtime.WithHTTPPathPattern("/v1/states/{state}/orders"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -1971,7 +1971,7 @@ var (
 	pattern_OrdersService_GetOrder_1     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "customers", "customer_id", "orders", "order_id"}, ""))
 	pattern_OrdersService_ListOrders_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "orders"}, ""))
 	pattern_OrdersService_ListOrders_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "customers", "customer.id", "orders"}, ""))
-	pattern_OrdersService_ListOrders_2   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"v1", "orders", "by-state", "state"}, ""))
+	pattern_OrdersService_ListOrders_2   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "states", "state", "orders"}, ""))
 	pattern_OrdersService_PlaceOrder_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "orders"}, ""))
 	pattern_OrdersService_PlaceOrder_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "customers", "order.customer.id", "orders"}, ""))
 	pattern_OrdersService_QuoteOrder_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "orders"}, "quote"))
