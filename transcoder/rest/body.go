@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ func (x *exchange) read(wire []byte, kind contentKind) ([]byte, error) {
 		if err := x.readForm(t, string(*body)); err != nil {
 			return wire, err
 		}
+		wire = x.fillMask(wire, *body, kind, t)
 	} else {
 		var err error
 		if wire, err = x.appendBody(wire, *body, kind); err != nil {
@@ -91,6 +93,9 @@ func (x *exchange) readQuery(t *tree) error {
 // the binding takes no body.
 func (x *exchange) readForm(t *tree, raw string) error {
 	f := fieldsOf{x: x, t: t, where: inForm, prefix: x.plan.body.fields}
+	if err := x.rivalOfBody(t); err != nil {
+		return err
+	}
 	for _, fd := range f.prefix {
 		i := t.child(f.base, fd)
 		if i == 0 {
@@ -110,7 +115,7 @@ func (x *exchange) appendBody(wire, body []byte, kind contentKind) ([]byte, erro
 	if b.httpBody && kind != contentJSON {
 		return wrap(wire, b.fields, func(dst []byte) ([]byte, error) { return x.appendHTTPBody(dst, body), nil })
 	}
-	empty := len(body) == 0 || x.plan.set.lax && isBlank(body)
+	empty := len(body) == 0 || x.plan.set.lax && isBlank(body) || b.kind == wholeBody && kind == contentJSON && isNull(body) && !isJSONText(b.message)
 	switch {
 	case empty && (b.kind == wholeBody || b.message == nil):
 		return wire, nil
@@ -282,6 +287,9 @@ func (x *exchange) readError(err error) error {
 	}
 	return rpc.Errorf(codes.InvalidArgument, "request body: it ended early, or its framing is broken").WithCause(fmt.Errorf("body: %w", err))
 }
+
+// isNull reports whether b is JSON's null: a whole message that is unset.
+func isNull(b []byte) bool { return len(b) < 64 && string(bytes.TrimSpace(b)) == "null" }
 
 func isBlank(b []byte) bool {
 	for _, c := range b {

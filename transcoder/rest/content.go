@@ -40,8 +40,8 @@ func (x *exchange) content() (contentKind, error) {
 	if x.r.ContentLength > set.maxBody {
 		return contentNone, tooLarge(set.maxBody)
 	}
-	if !isIdentity(header(x.r.Header, "Content-Encoding")) && !isCoding(header(x.r.Header, "Content-Encoding")) {
-		return contentNone, unsupported("request body: Content-Encoding is not gzip or zstd", "Accept-Encoding", "gzip, zstd")
+	if !isCodings(x.r.Header["Content-Encoding"]) {
+		return contentNone, unsupported("request body: Content-Encoding must be gzip or zstd, once", "Accept-Encoding", "gzip, zstd")
 	}
 	return x.classify(media, ok, form)
 }
@@ -68,7 +68,7 @@ func (x *exchange) classify(media string, ok, form bool) (contentKind, error) {
 	if set.form && b.message != nil {
 		types += ", application/x-www-form-urlencoded"
 	}
-	return contentNone, unsupported("request body: Content-Type is not one of "+types+" in UTF-8", "Accept", types)
+	return contentNone, unsupported("request body: its Content-Type is not supported; send "+types+" (in UTF-8)", "Accept", types)
 }
 
 // unsupported is a 415 with the header field that says what is supported (RFC
@@ -131,7 +131,11 @@ func isProtobuf(media string) bool {
 
 func isIdentity(coding string) bool { return coding == "" || strings.EqualFold(coding, "identity") }
 
-func isCoding(coding string) bool { return isGzip(coding) || strings.EqualFold(coding, "zstd") }
+// isCodings reports whether the values of Content-Encoding name no coding or
+// one that can be undone. Several, which are undone in turn, are not taken.
+func isCodings(values []string) bool {
+	return len(values) == 0 || len(values) == 1 && (isIdentity(values[0]) || isGzip(values[0]) || strings.EqualFold(values[0], "zstd"))
+}
 
 func isGzip(coding string) bool {
 	return strings.EqualFold(coding, "gzip") || strings.EqualFold(coding, "x-gzip")

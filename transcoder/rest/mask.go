@@ -39,19 +39,71 @@ func newMaskPlan(p *plan) *maskPlan {
 	return &maskPlan{field: mask, body: p.body.message}
 }
 
-// fillMask appends the mask of a JSON body when the client sent none.
+// fillMask appends the mask of a body when the client sent none. t holds what
+// path and query say, and what a form says.
 func (x *exchange) fillMask(wire, body []byte, kind contentKind, t *tree) []byte {
 	m := x.plan.mask
-	if m == nil || kind != contentJSON && kind != contentNone || t.child(0, m.field) != 0 {
+	if m == nil || t.child(0, m.field) != 0 {
 		return wire
 	}
-	paths := (&keyScanner{text: body, blind: x.plan.set.lax}).paths(m.body)
+	var paths []string
+	switch kind {
+	case contentJSON:
+		paths = (&keyScanner{text: body, blind: x.plan.set.lax}).paths(m.body)
+	case contentProto:
+		paths = wirePaths(nil, m.body, body, "")
+	case contentForm:
+		paths = x.formPaths(t)
+	case contentNone, contentRaw:
+	}
+	slices.Sort(paths)
 	wire, start := appendField(wire, m.field)
-	for _, p := range paths {
+	for _, p := range slices.Compact(paths) {
 		wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 		wire = protowire.AppendString(wire, p)
 	}
 	return endField(wire, m.field, start)
+}
+
+// formPaths returns the field paths of all leaves that a form set below the
+// field that the body fills.
+func (x *exchange) formPaths(t *tree) []string {
+	at := int32(0)
+	for _, fd := range x.plan.body.fields {
+		if at = t.child(at, fd); at == 0 {
+			return nil
+		}
+	}
+	return t.paths(nil, at, "")
+}
+
+// wirePaths appends the field paths of all leaves of wire, a valid message of
+// type md, at prefix.
+func wirePaths(dst []string, md protoreflect.MessageDescriptor, wire []byte, prefix string) []string {
+	for len(wire) > 0 {
+		f, rest, ok := nextField(wire)
+		if !ok {
+			return dst
+		}
+		wire = rest
+		fd := md.Fields().ByNumber(f.num)
+		if fd == nil {
+			continue
+		}
+		path := prefix + string(fd.Name())
+		inner := fd.Message()
+		if content, ok := f.content(); ok && inner != nil && len(content) > 0 && !fd.IsList() && !fd.IsMap() && !isWhole(inner) {
+			dst = wirePaths(dst, inner, content, path+".")
+		} else {
+			dst = append(dst, path)
+		}
+	}
+	return dst
+}
+
+// isWhole reports whether the paths of a mask end at fields of type md.
+func isWhole(md protoreflect.MessageDescriptor) bool {
+	return isTextual(md) || isJSONText(md) || md.FullName() == "google.protobuf.Any"
 }
 
 // keyScanner reads the keys of a JSON text that a codec has taken already, so
@@ -63,13 +115,12 @@ type keyScanner struct {
 	found []string
 }
 
-// paths returns the field paths of all leaves, sorted.
+// paths returns the field paths of all leaves.
 func (k *keyScanner) paths(md protoreflect.MessageDescriptor) []string {
 	if k.space(); k.at < len(k.text) && k.text[k.at] == '{' {
 		k.object(md, "")
 	}
-	slices.Sort(k.found)
-	return slices.Compact(k.found)
+	return k.found
 }
 
 // object reads a JSON object of type md, or of no known type, at prefix. It

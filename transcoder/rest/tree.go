@@ -88,6 +88,23 @@ func (t *tree) keep(i int32, lo int) {
 	n.lo, n.hi, n.leaf = int32(lo), int32(len(t.arena)), true
 }
 
+// paths appends the field paths of all leaves below node i that the path does
+// not bind.
+func (t *tree) paths(dst []string, i int32, prefix string) []string {
+	for c := t.nodes[i].first; c != 0; c = t.nodes[c].next {
+		n := &t.nodes[c]
+		path := prefix + string(n.fd.Name())
+		switch {
+		case n.bound && n.leaf:
+		case n.leaf, n.fd.IsList(), n.fd.IsMap():
+			dst = append(dst, path)
+		default:
+			dst = t.paths(dst, c, path+".")
+		}
+	}
+	return dst
+}
+
 // write appends the fields below node i to dst.
 func (t *tree) write(dst []byte, i int32) []byte {
 	for c := t.nodes[i].first; c != 0; c = t.nodes[c].next {

@@ -63,14 +63,25 @@ func badText(prefix string, err error) error {
 		if field != "" {
 			field += "."
 		}
-		field += part
+		field += unescapePointer(part)
 	}
-	return violation(clip(field), "request body: %s", clip(ce.Error()))
+	where := *ce
+	where.Pointer, where.Reason = clipTo(ce.Pointer, 120), clip(ce.Reason)
+	return violation(clip(field), "request body: %s", where.Error())
+}
+
+// unescapePointer undoes the escapes of a JSON pointer's part (RFC 6901, section 4).
+func unescapePointer(part string) string {
+	if strings.IndexByte(part, '~') < 0 {
+		return part
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~")
 }
 
 // clip makes s fit for a message to a client: valid UTF-8 of bounded length.
-func clip(s string) string {
-	const limit = 300
+func clip(s string) string { return clipTo(s, 300) }
+
+func clipTo(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit] + "…"
 	}
