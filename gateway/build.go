@@ -17,6 +17,7 @@ import (
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/schema"
 	"github.com/transomhq/transom/transcoder/codec"
+	"github.com/transomhq/transom/transcoder/codec/direct"
 	reflectcodec "github.com/transomhq/transom/transcoder/codec/reflect"
 	"github.com/transomhq/transom/transcoder/connect"
 	"github.com/transomhq/transom/transcoder/grpcweb"
@@ -44,6 +45,9 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 	g.loader = g.nextLoader(schemaOptions(cfg))
 	if h.schema, err = g.loader.Load(ctx); err != nil {
 		return err
+	}
+	if len(h.schema.Methods) == 0 {
+		return errors.New("schema: there is no service to serve: the sources declare none, or include and exclude leave none")
 	}
 	if h.router, err = buildRouter(h.schema.Bindings, cfg); err != nil {
 		return err
@@ -146,14 +150,19 @@ func buildDoors(h *house, cfg *configv1.Config, handler rpc.Handler) error {
 	maxMessage := int(cfg.GetGrpc().GetMaxReceiveBytes())
 	h.native = native.New(native.Options{Handler: handler, MaxReceiveBytes: maxMessage})
 	h.web = grpcweb.New(grpcweb.Options{Handler: handler, MaxReceiveBytes: maxMessage})
-	jsonCodec := buildCodec()
+	jsonCodec := buildCodec(cfg)
 	h.connect = connect.New(connect.Options{Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, MaxReceiveBytes: maxMessage})
 	var err error
 	h.rest, err = rest.New(h.schema.Bindings, restOptions(h, cfg, handler, jsonCodec))
 	return err
 }
 
-func buildCodec() codec.Codec { return reflectcodec.New() }
+func buildCodec(cfg *configv1.Config) codec.Codec {
+	if cfg.GetRest().GetCodec() == configv1.Codec_CODEC_REFLECT {
+		return reflectcodec.New()
+	}
+	return direct.New()
+}
 
 func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec codec.Codec) rest.Options {
 	c, headers := cfg.GetRest(), cfg.GetHeaders()

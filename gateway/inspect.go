@@ -56,19 +56,23 @@ func (i *Inspection) Routes() []Route { return i.house.routes() }
 func (h *house) routes() []Route {
 	var out []Route
 	for _, b := range h.router.Bindings() {
-		r := Route{
-			HTTPMethod: b.HTTPMethod, Template: b.Template, Method: b.Method.Name, Kind: kindOf(b.Method),
-			Body: b.Body, Response: b.ResponseBody, Implicit: b.Implicit, Origin: b.Origin,
-		}
-		if backend, ok := h.backends.of(b.Method); ok {
-			r.Upstream = backend.Name
-		}
-		out = append(out, r)
+		out = append(out, h.routeOf(b))
 	}
 	slices.SortFunc(out, func(a, b Route) int {
 		return strings.Compare(a.Template+" "+a.HTTPMethod, b.Template+" "+b.HTTPMethod)
 	})
 	return out
+}
+
+func (h *house) routeOf(b *rpc.Binding) Route {
+	r := Route{
+		HTTPMethod: b.HTTPMethod, Template: b.Template, Method: b.Method.Name, Kind: kindOf(b.Method),
+		Body: b.Body, Response: b.ResponseBody, Implicit: b.Implicit, Origin: b.Origin,
+	}
+	if backend, ok := h.backends.of(b.Method); ok {
+		r.Upstream = backend.Name
+	}
+	return r
 }
 
 func kindOf(m *rpc.Method) string {
@@ -91,6 +95,9 @@ func (h *house) warnings() []string {
 	for _, p := range h.schema.Warnings {
 		out = append(out, p.String())
 	}
+	for _, s := range h.router.Skipped() {
+		out = append(out, "left out: "+s.String())
+	}
 	for _, w := range h.router.Warnings() {
 		out = append(out, w.String())
 	}
@@ -112,7 +119,13 @@ type Explanation struct {
 	Variables map[string]string `json:"variables,omitempty"` // raw, as in the path
 	Policy    []PolicyPart      `json:"policy,omitempty"`
 	Refusal   string            `json:"refusal,omitempty"`
-	Nearest   []Route           `json:"nearest,omitempty"`
+	Nearest   []Candidate       `json:"nearest,omitempty"`
+}
+
+// Candidate is a route that a request nearly meant.
+type Candidate struct {
+	Route
+	Reason string `json:"reason"` // why it is not meant
 }
 
 // PolicyPart is one part of an effective policy.
@@ -133,8 +146,8 @@ func (h *house) explain(httpMethod, path string) Explanation {
 	var match rpc.Match
 	if err := h.router.Match(httpMethod, path, &match); err != nil {
 		e := Explanation{Refusal: err.Message}
-		for _, b := range h.router.Nearest(httpMethod, path, 3) {
-			e.Nearest = append(e.Nearest, h.routeOf(b))
+		for _, c := range h.router.Candidates(httpMethod, path, 3) {
+			e.Nearest = append(e.Nearest, Candidate{h.routeOf(c.Binding), c.Reason})
 		}
 		return e
 	}
@@ -147,15 +160,6 @@ func (h *house) explain(httpMethod, path string) Explanation {
 		e.Variables[v.Path] = match.Values[i]
 	}
 	return e
-}
-
-func (h *house) routeOf(b *rpc.Binding) Route {
-	for _, r := range h.routes() {
-		if r.Origin == b.Origin && r.Template == b.Template && r.HTTPMethod == b.HTTPMethod {
-			return r
-		}
-	}
-	return Route{HTTPMethod: b.HTTPMethod, Template: b.Template, Method: b.Method.Name, Origin: b.Origin}
 }
 
 func partsOf(e *policy.Effective) []PolicyPart {

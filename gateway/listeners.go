@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net/http"
 
 	"github.com/transomhq/transom/edge"
@@ -13,21 +14,28 @@ func (g *Gateway) edgeOptions(cfg *configv1.Config) edge.Options {
 	opts := edge.Options{
 		Handler: g.serve, Finish: g.telemetry.Finish, Refuse: g.refuse, Logger: g.log,
 		TrustedProxies: cfg.GetEdge().GetTrustedProxies(),
+		ClientIPHeader: cfg.GetEdge().GetClientIpHeader(),
+		HSTS:           cfg.GetEdge().GetHsts().AsDuration(),
 		DrainDelay:     cfg.GetDrain().GetDelay().AsDuration(),
 		Limits: edge.Limits{
-			Connections: int(limits.GetMaxConnections()),
-			Streams:     int(limits.GetMaxStreamsPerConnection()),
-			HeaderBytes: int(limits.GetMaxHeaderBytes()),
-			BodyBytes:   -1, // each door bounds its bodies by its own setting
+			Connections:  int(limits.GetMaxConnections()),
+			Streams:      int(limits.GetMaxStreamsPerConnection()),
+			HeaderBytes:  int(limits.GetMaxHeaderBytes()),
+			HeaderFields: int(limits.GetMaxHeaderFields()),
+			URIBytes:     int(limits.GetMaxUriBytes()),
+			BodyBytes:    -1, // each door bounds its bodies by its own setting
 		},
 		Timeouts: edge.Timeouts{
 			ReadHeader: limits.GetReadHeaderTimeout().AsDuration(),
 			Idle:       limits.GetIdleTimeout().AsDuration(),
 			BodyIdle:   limits.GetReadTimeout().AsDuration(),
+			WriteIdle:  limits.GetWriteTimeout().AsDuration(),
 		},
 	}
 	for _, l := range cfg.GetListeners() {
-		opts.Listeners = append(opts.Listeners, edge.Listener{Address: l.GetAddress(), TLS: listenerTLS(l.GetTls())})
+		opts.Listeners = append(opts.Listeners, edge.Listener{
+			Address: l.GetAddress(), TLS: listenerTLS(l.GetTls()), ProxyProtocol: l.GetProxyProtocol(),
+		})
 	}
 	return opts
 }
@@ -36,7 +44,10 @@ func listenerTLS(c *configv1.ServerTls) *edge.TLS {
 	if c == nil {
 		return nil
 	}
-	t := &edge.TLS{RequireClientCert: c.GetRequireClientCert()}
+	t := &edge.TLS{RequireClientCert: c.GetRequireClientCert(), MinVersion: tls.VersionTLS12}
+	if c.GetMinVersion() == configv1.TlsVersion_TLS_VERSION_1_3 {
+		t.MinVersion = tls.VersionTLS13
+	}
 	if c.GetClientCa() != "" {
 		t.ClientCAs = []string{c.GetClientCa()}
 	}

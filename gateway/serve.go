@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/transcoder/connect"
 	"github.com/transomhq/transom/transcoder/grpcweb"
@@ -42,8 +40,8 @@ func (h *house) serveREST(w http.ResponseWriter, r *http.Request, call *rpc.Call
 	match := matches.get()
 	defer matches.put(match)
 	if err := h.router.Match(r.Method, call.Path, match); err != nil {
-		if r.Method == http.MethodOptions {
-			h.serveOptions(w, r, call)
+		if allow := h.router.Allow(call.Path); r.Method == http.MethodOptions && len(allow) > 0 {
+			answerOptions(w, call, allow)
 			return
 		}
 		h.rest.Refuse(w, r, call, err)
@@ -53,13 +51,8 @@ func (h *house) serveREST(w http.ResponseWriter, r *http.Request, call *rpc.Call
 	h.rest.Serve(w, r, call, match)
 }
 
-// serveOptions answers OPTIONS with the methods of a known path.
-func (h *house) serveOptions(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
-	allow := h.router.Allow(call.Path)
-	if len(allow) == 0 {
-		h.rest.Refuse(w, r, call, rpc.Errorf(codes.NotFound, "nothing is served at this path"))
-		return
-	}
+// answerOptions says which HTTP methods a known path has.
+func answerOptions(w http.ResponseWriter, call *rpc.Call, allow []string) {
 	call.Door = "rest"
 	w.Header().Set("Allow", strings.Join(allow, ", "))
 	w.WriteHeader(http.StatusNoContent)

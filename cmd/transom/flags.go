@@ -20,6 +20,7 @@ func (f *flags) register(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.overrides.Upstreams, "upstream", nil, "`[SELECTOR=]TARGET` where calls go, as in shop.orders.v1.*=dns:///orders:50051; repeatable")
 	fs.StringArrayVar(&f.overrides.HTTPRules, "http-rules", nil, "service-config `FILE` (YAML) whose http.rules replace annotations; repeatable")
 	fs.StringVar(&f.overrides.Profile, "profile", "", "whose clients are served: `strict`, grpc-gateway or envoy")
+	fs.StringVar(&f.overrides.Codec, "codec", "", "how JSON becomes protobuf: `direct`, or reflect to compare with when in doubt")
 	fs.BoolVar(&f.overrides.SkipInvalid, "skip-invalid", false, "leave out what cannot be served, with a warning, instead of refusing the whole schema")
 }
 

@@ -21,6 +21,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Codec is how JSON becomes protobuf and back. Both give the same results.
+type Codec int32
+
+const (
+	Codec_CODEC_UNSPECIFIED Codec = 0
+	// From tables, in one pass, without message objects: many times faster.
+	Codec_CODEC_DIRECT Codec = 1
+	// protobuf-go's own protojson, by reflection: to compare with, when in doubt.
+	Codec_CODEC_REFLECT Codec = 2
+)
+
+// Enum value maps for Codec.
+var (
+	Codec_name = map[int32]string{
+		0: "CODEC_UNSPECIFIED",
+		1: "CODEC_DIRECT",
+		2: "CODEC_REFLECT",
+	}
+	Codec_value = map[string]int32{
+		"CODEC_UNSPECIFIED": 0,
+		"CODEC_DIRECT":      1,
+		"CODEC_REFLECT":     2,
+	}
+)
+
+func (x Codec) Enum() *Codec {
+	p := new(Codec)
+	*p = x
+	return p
+}
+
+func (x Codec) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Codec) Descriptor() protoreflect.EnumDescriptor {
+	return file_transom_config_v1_doors_proto_enumTypes[0].Descriptor()
+}
+
+func (Codec) Type() protoreflect.EnumType {
+	return &file_transom_config_v1_doors_proto_enumTypes[0]
+}
+
+func (x Codec) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Codec.Descriptor instead.
+func (Codec) EnumDescriptor() ([]byte, []int) {
+	return file_transom_config_v1_doors_proto_rawDescGZIP(), []int{0}
+}
+
 // Profile is whose clients are served, where the specification leaves a choice
 // and gateways have chosen differently. Malformed input is refused by all.
 type Profile int32
@@ -62,11 +114,11 @@ func (x Profile) String() string {
 }
 
 func (Profile) Descriptor() protoreflect.EnumDescriptor {
-	return file_transom_config_v1_doors_proto_enumTypes[0].Descriptor()
+	return file_transom_config_v1_doors_proto_enumTypes[1].Descriptor()
 }
 
 func (Profile) Type() protoreflect.EnumType {
-	return &file_transom_config_v1_doors_proto_enumTypes[0]
+	return &file_transom_config_v1_doors_proto_enumTypes[1]
 }
 
 func (x Profile) Number() protoreflect.EnumNumber {
@@ -75,7 +127,7 @@ func (x Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Profile.Descriptor instead.
 func (Profile) EnumDescriptor() ([]byte, []int) {
-	return file_transom_config_v1_doors_proto_rawDescGZIP(), []int{0}
+	return file_transom_config_v1_doors_proto_rawDescGZIP(), []int{1}
 }
 
 // Rest is how JSON and HTTP calls look. What a method's policy says (rest:)
@@ -103,7 +155,9 @@ type Rest struct {
 	// "$fields": "access_token".
 	SystemQuery []string `protobuf:"bytes,9,rep,name=system_query,json=systemQuery,proto3" json:"system_query,omitempty"`
 	// The WWW-Authenticate of a 401 that brings none (RFC 9110, section 11.6.1).
-	Challenge     *string `protobuf:"bytes,10,opt,name=challenge,proto3,oneof" json:"challenge,omitempty"`
+	Challenge *string `protobuf:"bytes,10,opt,name=challenge,proto3,oneof" json:"challenge,omitempty"`
+	// How JSON becomes protobuf and back.
+	Codec         *Codec `protobuf:"varint,11,opt,name=codec,proto3,enum=transom.config.v1.Codec,oneof" json:"codec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +260,13 @@ func (x *Rest) GetChallenge() string {
 		return *x.Challenge
 	}
 	return ""
+}
+
+func (x *Rest) GetCodec() Codec {
+	if x != nil && x.Codec != nil {
+		return *x.Codec
+	}
+	return Codec_CODEC_UNSPECIFIED
 }
 
 // Grpc is how gRPC, gRPC-Web and Connect calls look.
@@ -326,7 +387,7 @@ var File_transom_config_v1_doors_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_doors_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtransom/config/v1/doors.proto\x12\x11transom.config.v1\x1a\x1ctransom/config/v1/rule.proto\"\xfa\x05\n" +
+	"\x1dtransom/config/v1/doors.proto\x12\x11transom.config.v1\x1a\x1ctransom/config/v1/rule.proto\"\xc7\x06\n" +
 	"\x04Rest\x12G\n" +
 	"\aprofile\x18\x01 \x01(\x0e2\x1a.transom.config.v1.ProfileB\f\xf2\xb6&\b\x12\x06strictH\x00R\aprofile\x88\x01\x01\x12D\n" +
 	"\x0emax_body_bytes\x18\x02 \x01(\x03B\x19\xf2\xb6&\x15\x12\x044MiB\x1a\x010\"\n" +
@@ -341,7 +402,8 @@ const file_transom_config_v1_doors_proto_rawDesc = "" +
 	"\rstatus_header\x18\b \x01(\tB\x13\xf2\xb6&\x0f\x12\vx-http-code(\x06H\x06R\fstatusHeader\x88\x01\x01\x12!\n" +
 	"\fsystem_query\x18\t \x03(\tR\vsystemQuery\x12;\n" +
 	"\tchallenge\x18\n" +
-	" \x01(\tB\x18\xf2\xb6&\x14\x12\x12Bearer realm=\"api\"H\aR\tchallenge\x88\x01\x01B\n" +
+	" \x01(\tB\x18\xf2\xb6&\x14\x12\x12Bearer realm=\"api\"H\aR\tchallenge\x88\x01\x01\x12A\n" +
+	"\x05codec\x18\v \x01(\x0e2\x18.transom.config.v1.CodecB\f\xf2\xb6&\b\x12\x06directH\bR\x05codec\x88\x01\x01B\n" +
 	"\n" +
 	"\b_profileB\x11\n" +
 	"\x0f_max_body_bytesB\x10\n" +
@@ -352,7 +414,8 @@ const file_transom_config_v1_doors_proto_rawDesc = "" +
 	"\x13_compress_min_bytesB\x10\n" +
 	"\x0e_status_headerB\f\n" +
 	"\n" +
-	"_challenge\"h\n" +
+	"_challengeB\b\n" +
+	"\x06_codec\"h\n" +
 	"\x04Grpc\x12J\n" +
 	"\x11max_receive_bytes\x18\x01 \x01(\x03B\x19\xf2\xb6&\x15\x12\x044MiB\x1a\x011\"\n" +
 	"2147483647H\x00R\x0fmaxReceiveBytes\x88\x01\x01B\x14\n" +
@@ -360,7 +423,11 @@ const file_transom_config_v1_doors_proto_rawDesc = "" +
 	"\aHeaders\x12 \n" +
 	"\arequest\x18\x01 \x03(\tB\x06\xf2\xb6&\x02(\x06R\arequest\x12\"\n" +
 	"\bresponse\x18\x02 \x03(\tB\x06\xf2\xb6&\x02(\x06R\bresponse\x12\"\n" +
-	"\breserved\x18\x03 \x03(\tB\x06\xf2\xb6&\x02(\aR\breserved*c\n" +
+	"\breserved\x18\x03 \x03(\tB\x06\xf2\xb6&\x02(\aR\breserved*C\n" +
+	"\x05Codec\x12\x15\n" +
+	"\x11CODEC_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fCODEC_DIRECT\x10\x01\x12\x11\n" +
+	"\rCODEC_REFLECT\x10\x02*c\n" +
 	"\aProfile\x12\x17\n" +
 	"\x13PROFILE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePROFILE_STRICT\x10\x01\x12\x18\n" +
@@ -379,21 +446,23 @@ func file_transom_config_v1_doors_proto_rawDescGZIP() []byte {
 	return file_transom_config_v1_doors_proto_rawDescData
 }
 
-var file_transom_config_v1_doors_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_transom_config_v1_doors_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_transom_config_v1_doors_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_transom_config_v1_doors_proto_goTypes = []any{
-	(Profile)(0),    // 0: transom.config.v1.Profile
-	(*Rest)(nil),    // 1: transom.config.v1.Rest
-	(*Grpc)(nil),    // 2: transom.config.v1.Grpc
-	(*Headers)(nil), // 3: transom.config.v1.Headers
+	(Codec)(0),      // 0: transom.config.v1.Codec
+	(Profile)(0),    // 1: transom.config.v1.Profile
+	(*Rest)(nil),    // 2: transom.config.v1.Rest
+	(*Grpc)(nil),    // 3: transom.config.v1.Grpc
+	(*Headers)(nil), // 4: transom.config.v1.Headers
 }
 var file_transom_config_v1_doors_proto_depIdxs = []int32{
-	0, // 0: transom.config.v1.Rest.profile:type_name -> transom.config.v1.Profile
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 0: transom.config.v1.Rest.profile:type_name -> transom.config.v1.Profile
+	0, // 1: transom.config.v1.Rest.codec:type_name -> transom.config.v1.Codec
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_doors_proto_init() }
@@ -409,7 +478,7 @@ func file_transom_config_v1_doors_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transom_config_v1_doors_proto_rawDesc), len(file_transom_config_v1_doors_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
