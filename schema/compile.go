@@ -63,6 +63,9 @@ func (c *compilation) reporter() reporter.Reporter {
 			origin = fmt.Sprintf("%s:%d:%d", pos.Filename, pos.Line, pos.Col)
 		}
 		text := strings.ReplaceAll(plainError(err.Unwrap(), ""), "$end", "end of file")
+		if strings.HasPrefix(text, "edition value ") {
+			text += "; an image of it, made with buf or protoc, can be read"
+		}
 		c.problems = append(c.problems, Problem{origin, text})
 		return nil
 	}, nil)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	policyv1 "github.com/transomhq/transom/gen/transom/policy/v1"
 	"github.com/transomhq/transom/schema/builtin"
@@ -109,6 +110,21 @@ service S { rpc M(R) returns (R) { option (google.api.http).get = "/editions/{id
 GET /editions/{id}/{r.id} editions.S.M
 GET /three/{id}/{a} three.S.M
 GET /two/{id}/{g.n} two.S.M`)
+}
+
+// TestEdition2024 is read from images; the compiler here does not know it yet.
+func TestEdition2024(t *testing.T) {
+	dir := folder(t, "-- a.proto --\nedition = \"2023\"; package a; import \"google/api/annotations.proto\"; service S { rpc M(R) returns (R) { option (google.api.http).get = \"/{id}\"; } } message R { string id = 1; }")
+	set := without(image(t, dir), "google/")
+	set.File[0].Edition = descriptorpb.Edition_EDITION_2024.Enum()
+	set.File[0].OptionDependency = []string{"no/such/options.proto"}
+	file := filepath.Join(dir, "a.binpb")
+	write(t, file, string(marshal(t, set)))
+	same(t, routes(load(t, Options{Sources: []string{file}})), "GET /{id} a.S.M")
+
+	write(t, filepath.Join(dir, "a.proto"), "edition = \"2024\";")
+	same(t, loadError(t, Options{Sources: []string{dir}}),
+		`a.proto:1:11: edition value "2024" not recognized; should be one of ["2023"]; an image of it, made with buf or protoc, can be read`)
 }
 
 // TestLayouts names folders that are not import roots themselves.
