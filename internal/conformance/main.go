@@ -1,6 +1,6 @@
 // Command conformance puts the gateway's gRPC, gRPC-Web and Connect doors
 // between Connect's conformance runner and a gRPC server of the same suite. The
-// runner starts it as the server under test; README.md has the command line.
+// runner starts it as the server under test; README.md says how.
 package main
 
 import (
@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/grpc"
@@ -30,7 +32,9 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)
 	}
@@ -42,8 +46,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if len(args) != 2 {
 		return errors.New("usage: conformance PROTO_DIR GRPC_SERVER")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	raw, err := readFrame(stdin)
 	if err != nil {
 		return err
@@ -52,15 +54,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	upstream, err := startUpstream(ctx, args[1])
+	upstream, end, err := startUpstream(ctx, args[1])
 	if err != nil {
 		return err
 	}
+	defer end()
 	handler, err := doors(ctx, args[0], upstream, cfg)
 	if err != nil {
 		return err
 	}
-	return serve(handler, cfg, stdout)
+	return serve(ctx, handler, cfg, stdout)
 }
 
 // config is a ServerCompatRequest.
@@ -122,29 +125,39 @@ func fields(raw []byte, each func(num protowire.Number, n uint64, b []byte) erro
 	return nil
 }
 
-// startUpstream runs the suite's gRPC server and returns its address.
-func startUpstream(ctx context.Context, command string) (string, error) {
+// startUpstream runs the suite's gRPC server, and returns its address and what
+// ends it.
+func startUpstream(ctx context.Context, command string) (addr string, end func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, command, "-port", "0")
-	cmd.Stderr = os.Stderr
+	end = func() {
+		cancel()
+		_ = cmd.Wait()
+	}
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	// protocol gRPC, HTTP/2, no TLS, messages of any size
 	request := []byte{0x08, 2, 0x10, 2, 0x30, 0xff, 0xff, 0xff, 0x7f}
 	if err := writeFrame(in, request); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	raw, err := readFrame(out)
 	if err != nil {
-		return "", fmt.Errorf("upstream: %w", err)
+		return "", nil, fmt.Errorf("upstream: %w", err)
 	}
 	port := 0
 	err = fields(raw, func(num protowire.Number, n uint64, _ []byte) error {
@@ -153,7 +166,7 @@ func startUpstream(ctx context.Context, command string) (string, error) {
 		}
 		return nil
 	})
-	return fmt.Sprintf("127.0.0.1:%d", port), err
+	return fmt.Sprintf("127.0.0.1:%d", port), end, err
 }
 
 // doors builds the doors before the server at upstream.
@@ -189,8 +202,8 @@ func doors(ctx context.Context, protos, upstream string, cfg config) (http.Handl
 	}), nil
 }
 
-// serve tells the runner the address and serves until the runner ends this process.
-func serve(handler http.Handler, cfg config, stdout io.Writer) error {
+// serve tells the runner the address and serves until ctx is done.
+func serve(ctx context.Context, handler http.Handler, cfg config, stdout io.Writer) error {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -216,10 +229,17 @@ func serve(handler http.Handler, cfg config, stdout io.Writer) error {
 	if err := writeFrame(stdout, reply); err != nil {
 		return err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
 	if cfg.tls {
-		return srv.ServeTLS(lis, "", "")
+		err = srv.ServeTLS(lis, "", "")
+	} else {
+		err = srv.Serve(lis)
 	}
-	return srv.Serve(lis)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 func tlsConfig(cfg config) (*tls.Config, error) {
