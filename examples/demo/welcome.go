@@ -29,7 +29,8 @@ func samples() []sample {
 
 // line is the sample as it is pasted.
 func (s sample) line(base string) string {
-	return "curl -s " + strings.ReplaceAll(s.args, "BASE", base)
+	args := strings.ReplaceAll(s.args, "BASE", base)
+	return "curl -s " + strings.ReplaceAll(args, "-d ", "-H 'Content-Type: application/json' -d ")
 }
 
 func (d *demo) welcome(backends map[string]string) {
