@@ -196,7 +196,7 @@ func load(t *testing.T, url string) (stop func() (sent int)) {
 				}
 				body, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || string(body) != `"hello"` {
+				if err != nil || resp.StatusCode != http.StatusOK || string(body) != `"hello"` {
 					t.Errorf("got %d %s %v", resp.StatusCode, body, err)
 					return
 				}

@@ -88,7 +88,13 @@ func kindOf(m *rpc.Method) string {
 }
 
 // Warnings returns what serves, but perhaps not as its author thinks.
-func (i *Inspection) Warnings() []string { return i.house.warnings() }
+func (i *Inspection) Warnings() []string {
+	out := i.house.warnings()
+	for _, p := range i.house.schema.Advice() {
+		out = append(out, p.String())
+	}
+	return out
+}
 
 func (h *house) warnings() []string {
 	var out []string

@@ -14,7 +14,6 @@ type Option func(*options)
 
 type options struct {
 	log          *slog.Logger
-	level        *slog.LevelVar
 	version      string
 	interceptors []interceptors.Interceptor
 	reload       <-chan os.Signal

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/schema"
@@ -47,7 +46,7 @@ func newSelf(snapshot *schema.Snapshot) *self {
 			}
 		}
 	}
-	opts := reflection.ServerOptions{Services: services, DescriptorResolver: files{snapshot.Files}, ExtensionResolver: extensionsOf(snapshot.Files)}
+	opts := reflection.ServerOptions{Services: services, DescriptorResolver: files{snapshot.Files}, ExtensionResolver: snapshot.Types}
 	healthpb.RegisterHealthServer(s.conn, s.health)
 	reflectionpb.RegisterServerReflectionServer(s.conn, reflection.NewServerV1(opts))
 	reflectionalphapb.RegisterServerReflectionServer(s.conn, reflection.NewServer(opts))
@@ -85,30 +84,4 @@ func (f files) FindDescriptorByName(name protoreflect.FullName) (protoreflect.De
 		return d, nil
 	}
 	return protoregistry.GlobalFiles.FindDescriptorByName(name)
-}
-
-// extensionsOf collects the extensions that the schema declares, which
-// reflection lists by the message that they extend.
-func extensionsOf(files *protoregistry.Files) *protoregistry.Types {
-	types := new(protoregistry.Types)
-	files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
-		register(types, fd.Extensions())
-		registerNested(types, fd.Messages())
-		return true
-	})
-	return types
-}
-
-func registerNested(types *protoregistry.Types, messages protoreflect.MessageDescriptors) {
-	for i := range messages.Len() {
-		register(types, messages.Get(i).Extensions())
-		registerNested(types, messages.Get(i).Messages())
-	}
-}
-
-func register(types *protoregistry.Types, extensions protoreflect.ExtensionDescriptors) {
-	for i := range extensions.Len() {
-		// Two extensions of one number: reflection lists the first.
-		_ = types.RegisterExtension(dynamicpb.NewExtensionType(extensions.Get(i)))
-	}
 }

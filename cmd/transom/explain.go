@@ -45,7 +45,7 @@ nothing: why, and the routes that come nearest.`,
 
 func printExplanation(w io.Writer, e gateway.Explanation) error {
 	if e.Route == nil {
-		fmt.Fprintf(w, "no route: %s\n", e.Refusal)
+		fmt.Fprintf(w, "%s\n", e.Refusal)
 		for _, c := range e.Nearest {
 			fmt.Fprintf(w, "  nearest: %s %s (%s): %s\n", c.HTTPMethod, c.Template, c.Method, c.Reason)
 		}

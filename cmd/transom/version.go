@@ -9,7 +9,7 @@ import (
 )
 
 // version is set by release builds: -ldflags "-X main.version=v1.2.3".
-var version string //nolint:gochecknoglobals // the linker writes it
+var version string
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
