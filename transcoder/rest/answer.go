@@ -124,7 +124,7 @@ func badAnswer(x *exchange, err error) error {
 // send writes the response in one piece. HEAD gets all of it but the body.
 func (x *exchange) send(status int, media string, body []byte, trailer metadata.MD) {
 	h := x.w.Header()
-	bodyless := status == http.StatusNoContent || status == http.StatusNotModified
+	bodyless := status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusNotModified
 	if !bodyless {
 		h["Content-Type"] = []string{media}
 		h["X-Content-Type-Options"] = []string{"nosniff"}
@@ -132,7 +132,7 @@ func (x *exchange) send(status int, media string, body []byte, trailer metadata.
 		body, done = x.compress(h, media, body)
 		defer done()
 	}
-	trailing := len(trailer) > 0 && acceptsTrailers(x.r.Header)
+	trailing := !bodyless && len(trailer) > 0 && acceptsTrailers(x.r.Header)
 	switch {
 	case trailing:
 		x.door.headers.trailerNames(h, trailer)

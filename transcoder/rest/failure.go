@@ -69,7 +69,7 @@ func (f *failures) routing(err error) error {
 		return err
 	}
 	switch {
-	case e.HTTPStatus == http.StatusMethodNotAllowed:
+	case e.HTTPStatus == http.StatusMethodNotAllowed, e.HTTPStatus == http.StatusNotImplemented:
 		return &rpc.Error{Code: codes.Unimplemented, Message: "Method Not Allowed", Cause: err, Header: e.Header}
 	case e.Code == codes.NotFound:
 		return &rpc.Error{Code: codes.NotFound, Message: "Not Found", Cause: err}

@@ -44,7 +44,9 @@ func (x *exchange) negotiate() (form, error) {
 	if f, ok := choose(ranges, offers); ok {
 		return f, nil
 	}
-	if x.door.opts.Profile != Strict {
+	// Whoever reads problems reads JSON, and an empty list says nothing.
+	problem, spec := weight(ranges, mediaProblem)
+	if x.door.opts.Profile != Strict || len(ranges) == 0 || problem > 0 && spec == 3 {
 		return form{formJSON, mediaJSON}, nil
 	}
 	text := "Accept: this method answers application/json"
