@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/transomhq/transom/rpc"
@@ -20,15 +21,20 @@ const (
 
 // outgoing returns the context of the upstream call: its metadata are built
 // fresh from what the door took in, without what belongs to one hop, and with
-// what interceptors added (metadata.AppendToOutgoingContext).
-func outgoing(ctx context.Context) context.Context {
+// what interceptors added (metadata.AppendToOutgoingContext). Values that gRPC
+// cannot carry are the client's mistake.
+func outgoing(ctx context.Context) (context.Context, error) {
 	in, _ := metadata.FromIncomingContext(ctx)
 	added, _ := metadata.FromOutgoingContext(ctx)
 	out := make(metadata.MD, len(in)+len(added)+4)
 	for key, values := range in {
-		if !ofOneHop(key) {
-			out[key] = values
+		if ofOneHop(key) {
+			continue
 		}
+		if !strings.HasSuffix(key, "-bin") && !printable(values) {
+			return nil, rpc.Errorf(codes.InvalidArgument, "metadata %q: only printable ASCII is allowed in a value; send other bytes base64-encoded under a name that ends in -bin", key)
+		}
+		out[key] = values
 	}
 	for _, key := range []string{forwardedFor, forwardedHost, forwardedProto, requestID} {
 		delete(out, key)
@@ -39,7 +45,19 @@ func outgoing(ctx context.Context) context.Context {
 	for key, values := range added {
 		out[key] = values
 	}
-	return metadata.NewOutgoingContext(ctx, out)
+	return metadata.NewOutgoingContext(ctx, out), nil
+}
+
+// printable reports whether values are ASCII-Value of PROTOCOL-HTTP2.md.
+func printable(values []string) bool {
+	for _, v := range values {
+		for i := range len(v) {
+			if v[i] < ' ' || v[i] > '~' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func describe(out metadata.MD, call *rpc.Call) {

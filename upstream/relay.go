@@ -43,9 +43,13 @@ func (r *Relay) Unary(method *rpc.Method) grpc.UnaryHandler {
 		if err := msg.Load(); err != nil {
 			return nil, err
 		}
+		up, err := outgoing(ctx)
+		if err != nil {
+			return nil, err
+		}
 		reply := rpc.NewMessage(out)
 		var a answer
-		err = backend.Conn.Invoke(outgoing(ctx), method.Name, msg, reply, grpc.Header(&a.header), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
+		err = backend.Conn.Invoke(up, method.Name, msg, reply, grpc.Header(&a.header), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
 		a.passOn(ctx, backend.Name)
 		if err != nil {
 			reply.Free()
@@ -96,11 +100,14 @@ func (r *Relay) Stream(method *rpc.Method) grpc.StreamHandler {
 	}
 	desc := &grpc.StreamDesc{StreamName: string(method.Desc.Name()), ClientStreams: method.ClientStreams, ServerStreams: method.ServerStreams}
 	return func(_ any, down grpc.ServerStream) error {
-		ctx, cancel := context.WithCancel(outgoing(down.Context()))
+		ctx, err := outgoing(down.Context())
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		s := &stream{method: method, down: down, cancel: cancel}
 		var p peer.Peer
-		var err error
 		// A call that streams nothing up is read first: a request that is
 		// refused never reaches the backend.
 		var first *rpc.Message
