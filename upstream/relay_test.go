@@ -189,15 +189,21 @@ func TestSeveralTargetsShareTheCalls(t *testing.T) {
 		})))
 	}
 	client := testgrpc.NewTestServiceClient(front(t, named("a"), named("b")))
-	counts := map[string]int{}
-	for range 40 {
+	call := func() string {
 		_, err := client.EmptyCall(t.Context(), &testgrpc.Empty{}, grpc.WaitForReady(true))
 		if status.Code(err) != codes.NotFound {
 			t.Fatal(err)
 		}
-		counts[<-seen]++
+		return <-seen
 	}
-	if counts["a"] < 5 || counts["b"] < 5 {
+	// Both connections are up once both have answered.
+	for up := map[string]bool{}; len(up) < 2; up[call()] = true {
+	}
+	counts := map[string]int{}
+	for range 40 {
+		counts[call()]++
+	}
+	if counts["a"] != 20 || counts["b"] != 20 {
 		t.Errorf("calls by target: %v", counts)
 	}
 }
