@@ -40,7 +40,7 @@ func start(t *testing.T) string {
 	server := grpc.NewServer()
 	ordersv1.RegisterOrdersServiceServer(server, orders{})
 	reflection.Register(server)
-	go server.Serve(lis) //nolint:errcheck // ends with Stop
+	go server.Serve(lis) // ends with Stop
 	t.Cleanup(server.Stop)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -63,9 +63,9 @@ func Corpus(seed uint64, n int) []*Case {
 	} {
 		g.bindings = append(g.bindings, bindings(file.Services().Get(0))...)
 	}
-	cases := make([]*Case, n)
-	for i := range cases {
-		cases[i] = g.make(i)
+	var cases []*Case
+	for i := range n {
+		cases = append(cases, g.make(i))
 	}
 	for i, c := range handmade() {
 		c.ID = n + i

@@ -28,16 +28,6 @@ type part struct {
 // streams reports whether the binding's method is not unary.
 func (b *binding) streams() bool { return b.method.IsStreamingClient() || b.method.IsStreamingServer() }
 
-// bound reports whether the template binds the field path, or one inside it.
-func (b *binding) bound(path string) bool {
-	for _, p := range b.parts {
-		if p.field == path || strings.HasPrefix(p.field, path+".") {
-			return true
-		}
-	}
-	return false
-}
-
 // bindings returns all bindings of a service, in order.
 func bindings(service protoreflect.ServiceDescriptor) []*binding {
 	var all []*binding

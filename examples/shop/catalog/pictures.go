@@ -109,8 +109,11 @@ func send(stream grpc.ServerStreamingServer[httpbody.HttpBody], contentType stri
 				return err
 			}
 		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
 		if err != nil {
-			return nil // the end: no reader here fails in another way
+			return err
 		}
 	}
 }

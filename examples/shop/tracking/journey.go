@@ -61,6 +61,8 @@ func find(orderID string, seed uint64, began time.Time, interval time.Duration) 
 		j.kind = arriving
 	case 9:
 		j.kind = careless
+	default:
+		j.kind = circling
 	}
 	return j, true
 }
