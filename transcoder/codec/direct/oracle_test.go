@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -169,6 +170,9 @@ func (p *pair) out(wire []byte) error {
 	want, wantErr := p.oracle.AppendJSON(nil, wire)
 	if _, bad := kindOf(err); bad != nil {
 		return bad
+	}
+	if wantErr != nil && strings.Contains(wantErr.Error(), "by reflection") {
+		return nil // protobuf-go panics for a proto2 map entry without a key
 	}
 	if (err == nil) != (wantErr == nil) {
 		return fmt.Errorf("out: error %v, want %v", err, wantErr)

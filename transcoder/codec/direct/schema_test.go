@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/bufbuild/protocompile"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/transomhq/transom/transcoder/codec"
 )
@@ -30,10 +32,14 @@ func TestRandomSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, source)
 		}
+		file, err := protodesc.NewFile(protodesc.ToFileDescriptorProto(files[0]), protoregistry.GlobalFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := New()
 		styles := styles()
-		for i := range files[0].Messages().Len() {
-			d := files[0].Messages().Get(i)
+		for i := range file.Messages().Len() {
+			d := file.Messages().Get(i)
 			for n := range 3 {
 				p := newPair(t, c, codec.Root{Message: d}, styles[(seed+i+n*5)%len(styles)])
 				if err := tryBoth(rng, p, d); err != nil {

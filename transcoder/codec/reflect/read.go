@@ -16,7 +16,8 @@ import (
 
 // AppendWire reads text with protojson and appends the message's wire bytes,
 // in the order and form of deterministic marshalling.
-func (p *plan) AppendWire(dst, text []byte) ([]byte, error) {
+func (p *plan) AppendWire(dst, text []byte) (out []byte, err error) {
+	defer recovered(dst, &out, &err, codec.BadText)
 	if fault := jsonscan.Check(text); fault != nil {
 		kind := codec.BadText
 		if fault.Deep {
@@ -43,7 +44,7 @@ func (p *plan) AppendWire(dst, text []byte) ([]byte, error) {
 			return dst, p.readError(text, whole, err)
 		}
 	}
-	out, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.MarshalAppend(dst, m)
+	out, err = proto.MarshalOptions{Deterministic: true, AllowPartial: true}.MarshalAppend(dst, m)
 	if err != nil {
 		return dst, &codec.Error{Kind: codec.BadText, Reason: withoutPrefix(err)}
 	}

@@ -12,7 +12,8 @@ import (
 
 // AppendJSON decodes wire, prints it with protojson and lays the text out
 // anew: protojson's own white space is random by design.
-func (p *plan) AppendJSON(dst, wire []byte) ([]byte, error) {
+func (p *plan) AppendJSON(dst, wire []byte) (out []byte, err error) {
+	defer recovered(dst, &out, &err, codec.BadWire)
 	m := p.message()
 	opts := proto.UnmarshalOptions{
 		AllowPartial:   p.root.Field != nil,
@@ -35,6 +36,14 @@ func (p *plan) AppendJSON(dst, wire []byte) ([]byte, error) {
 		return dst, tooLarge(p.opts.MaxOutput)
 	}
 	return l.out, nil
+}
+
+// recovered makes an error of a panic: protobuf-go has one for a proto2 map
+// entry without its key in a dynamic message.
+func recovered(dst []byte, out *[]byte, err *error, kind codec.Kind) {
+	if r := recover(); r != nil {
+		*out, *err = dst, &codec.Error{Kind: kind, Reason: "the message cannot be converted by reflection"}
+	}
 }
 
 func badWire(err error) error {
