@@ -180,6 +180,7 @@ func (c *certs) watch(ctx context.Context) {
 			}
 		}
 	}
+	c.reload() // what changed before the folders were watched
 	// Both files of a pair are rarely written at once: wait until it is quiet.
 	quiet := time.NewTimer(time.Hour)
 	defer quiet.Stop()

@@ -204,6 +204,9 @@ func TestTLSReloadUnderTraffic(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var traffic sync.WaitGroup
+	defer traffic.Wait()
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
 	for _, h2 := range []bool{false, true} {
 		c := tlsClient(t, &tls.Config{RootCAs: ca.pool, ServerName: "a.example"}, h2)
 		c.Transport.(*http.Transport).DisableKeepAlives = !h2
@@ -234,8 +237,7 @@ func TestTLSReloadUnderTraffic(t *testing.T) {
 	}
 	ca.pair(t, dir, 5, "a.example")
 	waitFor(t, "the mended pair", func() bool { return serial(t, ca, addr, "a.example") == 5 })
-	close(stop)
-	traffic.Wait()
+	end()
 }
 
 // Kubernetes swaps a symlink to a folder; the files' own folder never changes.
