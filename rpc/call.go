@@ -30,6 +30,7 @@ type Call struct {
 	UserAgent  string
 	Proto      string               // "HTTP/1.1", "HTTP/2.0"
 	TLS        *tls.ConnectionState // nil without TLS
+	Carried    []Carried            // credentials that came outside of metadata
 
 	// Traffic as the client's side of the door saw it.
 	BytesIn, BytesOut       atomic.Int64
@@ -39,6 +40,15 @@ type Call struct {
 	outcome  Outcome
 	finish   func(*Call)
 	finished bool
+	renew    func(ctx context.Context, credential string) error
+}
+
+// Carried is a credential that a client could not send as metadata: a browser
+// sets no header on a WebSocket. Whoever takes it off the request removes it
+// there; it is never logged.
+type Carried struct {
+	Carrier string // "query:access_token", "subprotocol:bearer."
+	Text    string
 }
 
 // Outcome is how a call went.
@@ -61,7 +71,8 @@ func NewCall(finish func(*Call)) *Call { return &Call{Start: time.Now(), finish:
 func (c *Call) Child(method *Method) *Call {
 	return &Call{
 		Method: method, Door: c.Door, Start: time.Now(), RequestID: c.RequestID, Client: c.Client, Host: c.Host,
-		HTTPMethod: c.HTTPMethod, Path: c.Path, UserAgent: c.UserAgent, Proto: c.Proto, TLS: c.TLS, finish: c.finish,
+		HTTPMethod: c.HTTPMethod, Path: c.Path, UserAgent: c.UserAgent, Proto: c.Proto, TLS: c.TLS, Carried: c.Carried,
+		finish: c.finish,
 	}
 }
 
@@ -106,6 +117,34 @@ func (c *Call) Principal() *Principal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.outcome.Principal
+}
+
+// SetPrincipal records who is calling. Only authentication calls it.
+func (c *Call) SetPrincipal(p *Principal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.outcome.Principal = p
+}
+
+// SetRenewal gives the call a way to be renewed, nil takes it away. Only
+// authentication calls it, for calls that end with their credential.
+func (c *Call) SetRenewal(renew func(ctx context.Context, credential string) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renew = renew
+}
+
+// Renew lets a running call go on with a fresh credential of the same caller,
+// which came in band. An error leaves the call as it was, and is the client's
+// to read; a call that needs no renewal takes any with FAILED_PRECONDITION.
+func (c *Call) Renew(ctx context.Context, credential string) error {
+	c.mu.Lock()
+	renew := c.renew
+	c.mu.Unlock()
+	if renew == nil {
+		return Errorf(codes.FailedPrecondition, "the call does not end with a credential: there is nothing to renew")
+	}
+	return renew(ctx, credential)
 }
 
 type contextKey struct{}
