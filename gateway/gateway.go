@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/transomhq/transom/admin"
 	"github.com/transomhq/transom/config"
 	"github.com/transomhq/transom/edge"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
@@ -36,7 +37,8 @@ type Gateway struct {
 	tried     *config.File // what was read last: it is what is watched
 	loader    *schema.Loader
 
-	edge *edge.Server
+	edge  *edge.Server
+	admin *admin.Server // nil: none
 }
 
 // New reads the configuration that source names, builds all of it and binds
@@ -58,7 +60,7 @@ func New(ctx context.Context, source config.Source, opts ...Option) (*Gateway, e
 		g.log.Warn(w)
 	}
 	if err := g.listen(file.Config); err != nil {
-		first.leave()
+		g.Close()
 		return nil, err
 	}
 	return g, nil
@@ -93,12 +95,32 @@ func (g *Gateway) listen(cfg *configv1.Config) error {
 	if g.edge, err = edge.New(g.edgeOptions(cfg)); err != nil {
 		return err
 	}
-	return g.edge.Listen()
+	if err := g.edge.Listen(); err != nil {
+		return err
+	}
+	if cfg.GetAdmin().GetDisabled() {
+		return nil
+	}
+	if g.admin, err = admin.New(g.adminOptions(cfg)); err == nil {
+		err = g.admin.Listen()
+	}
+	if err != nil {
+		g.admin = nil
+	}
+	return err
 }
 
 // Addrs returns the addresses on which clients are served, in the order of
 // the configuration's listeners.
 func (g *Gateway) Addrs() []net.Addr { return g.edge.Addrs() }
+
+// AdminAddr returns the address for operators, nil when there is none.
+func (g *Gateway) AdminAddr() net.Addr {
+	if g.admin == nil {
+		return nil
+	}
+	return g.admin.Addr()
+}
 
 // Run serves until ctx is done, then drains: readiness fails, after the
 // configured delay no new call is taken, and those that run finish, up to the
@@ -110,6 +132,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- g.edge.Serve(background) })
+	if g.admin != nil {
+		wg.Go(func() { failed <- g.admin.Serve(background) })
+		g.log.Info("listening on "+g.AdminAddr().String(), "address", g.AdminAddr().String(), "for", "operators")
+	}
 	wg.Go(func() { g.reloadOnChange(background) })
 	for _, addr := range g.Addrs() {
 		g.log.Info("listening on "+addr.String(), "address", addr.String(), "for", "clients")
@@ -152,7 +178,12 @@ func (g *Gateway) end() {
 func (g *Gateway) Close() {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = g.edge.Drain(now) // its error is that of now
+	if g.edge != nil {
+		_ = g.edge.Drain(now) // its error is that of now
+	}
+	if g.admin != nil {
+		_ = g.admin.Serve(now) // likewise
+	}
 	g.end()
 }
 
