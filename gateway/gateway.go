@@ -37,6 +37,7 @@ type Gateway struct {
 	tried     *config.File // what was read last: it is what is watched
 	loader    *schema.Loader
 
+	lines *buffer // of the access log; nil: not ours to write
 	edge  *edge.Server
 	admin *admin.Server // nil: none
 }
@@ -73,13 +74,16 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	}
 	g.level.Set(levelOf(cfg.GetLogging().GetLevel()))
 	g.log = g.options.log
+	access := g.log
 	if g.log == nil {
 		g.log = newLogger(os.Stderr, g.level, cfg.GetLogging().GetFormat())
+		g.lines = &buffer{w: os.Stderr}
+		access = newLogger(g.lines, g.level, cfg.GetLogging().GetFormat())
 	}
 	g.clusters = &clusters{log: g.log}
 	measured := telemetry.Options{Registerer: g.metrics}
 	if cfg.GetLogging().GetAccess() {
-		measured.Log = g.log
+		measured.Log = access
 	}
 	g.telemetry = telemetry.New(measured)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -135,6 +139,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.admin != nil {
 		wg.Go(func() { failed <- g.admin.Serve(background) })
 		g.log.Info("listening on "+g.AdminAddr().String(), "address", g.AdminAddr().String(), "for", "operators")
+	}
+	if g.lines != nil {
+		wg.Go(func() { g.lines.run(background) })
 	}
 	wg.Go(func() { g.reloadOnChange(background) })
 	for _, addr := range g.Addrs() {
