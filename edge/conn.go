@@ -52,6 +52,7 @@ type conn struct {
 
 	phase   atomic.Int32
 	closed  atomic.Bool
+	inBody  atomic.Bool  // a body was not read to its end
 	expired atomic.Bool  // the watch gave up on the head
 	idle    atomic.Int64 // since when no request is in progress, or 0
 	head    atomic.Int64 // since when a head is awaited, or 0
@@ -131,6 +132,9 @@ func (c *conn) readBody(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	_, pass, ferr := c.guard.Next(p[:n])
+	if c.guard.Between() {
+		c.inBody.Store(false)
+	}
 	switch {
 	case ferr != nil && pass == 0:
 		return 0, ferr
@@ -237,6 +241,9 @@ func (c *conn) fill() error {
 // begin marks that a request is in progress.
 func (c *conn) begin() {
 	c.busy = true
+	if !c.guard.Between() {
+		c.inBody.Store(true)
+	}
 	c.head.Store(0)
 	c.idle.Store(0)
 }
@@ -294,15 +301,31 @@ func (c *conn) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	if c.inBody.Load() && c.is(phaseHTTP1) {
+		c.linger()
+	}
 	err := c.Conn.Close()
 	c.s.forget(c)
 	return err
 }
 
-// linger reads what the client still sends, for a moment: closing a socket with
-// bytes unread resets it, and the client might never see the answer.
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// linger lets the client see the answer before the connection is closed: to
+// close a socket with bytes unread resets it, and the answer may be lost. What
+// a client still sends is read for a moment; one that sends on and on waits.
 func (c *conn) linger() {
 	_ = c.CloseWrite()
-	_ = c.Conn.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.CopyN(io.Discard, c.Conn, 256<<10)
+	end := time.Now().Add(lingerTime)
+	_ = c.Conn.SetReadDeadline(end)
+	if n, _ := io.CopyN(io.Discard, c.Conn, lingerBytes); n < lingerBytes {
+		return // it closed, or the time is over
+	}
+	select {
+	case <-time.After(time.Until(end)):
+	case <-c.s.stopped.Done():
+	}
 }

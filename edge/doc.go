@@ -10,6 +10,9 @@
 //	watch    who reads, writes or begins too slowly  watch.go
 //	drain    GOAWAY, Connection: close, wait         drain.go
 //
+// CORS, when it comes, wraps Options.Handler inside serveHTTP (http.go): a
+// preflight has no method either.
+//
 // It is the first room on the way of a request. It must not know methods,
 // routes, doors or policies, and must not read a body: it hands one Handler
 // the request and its open record, and refuses what no method could want.

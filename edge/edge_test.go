@@ -337,6 +337,34 @@ func TestClientGoneCancelsTheRequest(t *testing.T) {
 	}
 }
 
+func TestExpectContinue(t *testing.T) {
+	_, addr := start(t, edge.Options{Handler: func(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
+		if r.URL.Path == "/refuse" {
+			w.WriteHeader(401)
+			return
+		}
+		echo(w, r, call)
+	}})
+	ask := func(path string) (net.Conn, *bufio.Reader) {
+		c := dial(t, addr)
+		_, _ = io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+		return c, bufio.NewReader(c)
+	}
+	_, br := ask("/refuse")
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 401 || !resp.Close {
+		t.Errorf("refused unread: %+v, %v", resp, err)
+	}
+	c, br := ask("/read")
+	if line, _ := br.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatal(line)
+	}
+	_, _ = br.ReadString('\n')
+	_, _ = io.WriteString(c, "hello")
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 200 || resp.Close {
+		t.Errorf("read: %+v, %v", resp, err)
+	}
+}
+
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex

@@ -14,7 +14,7 @@ import (
 
 // serveHTTP is the way of one request through the edge.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	x := s.open(w, r)
+	x, r := s.open(w, r)
 	x.begin()
 	defer x.finish()
 	defer x.rescue(r)
@@ -30,8 +30,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // open opens the request's record and its exchange, and sets the header fields
-// that every answer has.
-func (s *Server) open(w http.ResponseWriter, r *http.Request) *exchange {
+// that every answer has. It returns the request as the handler gets it.
+func (s *Server) open(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	c := connOf(r)
 	call := rpc.NewCall(s.opts.Finish)
 	call.Client = clientIP(c.peer, r.Header[s.opts.ClientIPHeader], s.opts.ClientIPHeader, s.trust)
@@ -62,16 +62,21 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) *exchange {
 	if s.ending.Load() { // on HTTP/2 it becomes GOAWAY
 		h["Connection"] = []string{"close"}
 	}
-	if r.Body != nil && r.Body != http.NoBody {
-		x.body = body{ReadCloser: r.Body, x: x, limit: s.opts.Limits.BodyBytes}
-		r.Body = &x.body
-		if isFramed(r.Header) {
-			x.body.limit = -1
-			x.bodyFree.Store(true)
-			x.writeFree.Store(true)
-		}
+	if r.Body == nil || r.Body == http.NoBody {
+		return x, r
 	}
-	return x
+	x.body = body{ReadCloser: r.Body, x: x, limit: s.opts.Limits.BodyBytes}
+	if isFramed(r.Header) {
+		x.body.limit = -1
+		x.bodyFree.Store(true)
+		x.writeFree.Store(true)
+	}
+	// A copy, since the server looks at its own request's body afterwards, to
+	// see what is left of it and whether "100 Continue" was sent.
+	r2 := new(http.Request)
+	*r2 = *r
+	r2.Body = &x.body
+	return x, r2
 }
 
 // rescue answers for a handler that panicked: with an error while nothing was

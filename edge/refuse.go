@@ -79,6 +79,7 @@ func (c *conn) refuse(e *framing.Error) error {
 	c.head.Store(0)
 	c.guard.Fail(e)
 	c.stash, c.ready = nil, 0
+	c.inBody.Store(false)
 	c.linger()
 	return io.EOF
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -221,24 +222,77 @@ func FuzzGuard(f *testing.F) {
 	} {
 		f.Add([]byte(seed), uint8(1), uint8(7))
 	}
-	f.Fuzz(func(t *testing.T, in []byte, a, b uint8) {
-		whole, ends, err := follow(in, len(in)+1)
-		parts, ends2, err2 := follow(in, int(a), int(b))
-		if fmt.Sprint(err) != fmt.Sprint(err2) || fmt.Sprint(ends) != fmt.Sprint(ends2) || !bytes.Equal(whole, parts) {
-			t.Fatalf("whole: %q %v %v\npieces: %q %v %v", whole, ends, err, parts, ends2, err2)
+	f.Fuzz(func(t *testing.T, in []byte, a, b uint8) { relate(t, in, int(a), int(b)) })
+}
+
+// relate checks that the guard decides the same whatever the pieces, and that
+// net/http finds the same requests in what it passed.
+func relate(t *testing.T, in []byte, sizes ...int) {
+	t.Helper()
+	whole, ends, err := follow(in, len(in)+1)
+	parts, ends2, err2 := follow(in, sizes...)
+	if fmt.Sprint(err) != fmt.Sprint(err2) || fmt.Sprint(ends) != fmt.Sprint(ends2) || !bytes.Equal(whole, parts) {
+		t.Fatalf("whole: %q %v %v\npieces: %q %v %v", whole, ends, err, parts, ends2, err2)
+	}
+	if len(ends) == 0 {
+		if err != nil && len(whole) > 0 && !bytes.Contains(whole, []byte("chunked")) {
+			t.Fatalf("%q was passed of a request that was refused", whole)
 		}
-		if len(ends) == 0 {
-			if err != nil && len(whole) > 0 && !bytes.Contains(whole, []byte("chunked")) {
-				t.Fatalf("%q was passed of a request that was refused", whole)
+		return
+	}
+	complete := whole[:ends[len(ends)-1]]
+	got, perr := readAll(complete)
+	if perr != nil || fmt.Sprint(got) != fmt.Sprint(ends) {
+		t.Fatalf("the guard passed %q as requests ending at %v; net/http sees %v, %v", complete, ends, got, perr)
+	}
+}
+
+// TestGuardAgreesWithNetHTTP relates the two on requests put together from
+// sound and unsound parts, which random bytes rarely are.
+func TestGuardAgreesWithNetHTTP(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2)) // a fixed seed
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	heads, passed := 0, 0
+	for range 100_000 {
+		var b strings.Builder
+		for range 1 + r.IntN(3) {
+			b.WriteString(pick("", "", "", "\r\n") + pick("GET", "POST", "PUT", "OPTIONS", "X-Y") + " " +
+				pick("/", "/a%2Fb?c=%", "/é", "*", "http://a", "http://a/b", "https://A:80?x", "//x", "/a\\b", "/[:]") + " " +
+				pick("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0") + "\r\n" + pick("Host: a", "Host: a", "Host: A:80", "hOST:a ") + "\r\n")
+			body := ""
+			switch r.IntN(4) {
+			case 0:
+				b.WriteString(pick("Content-Length: 5", "content-length:5", "Content-Length: 05 ") + "\r\n")
+				body = pick("hello", "hello", "hell\n", "hello!")
+			case 1:
+				b.WriteString("Transfer-Encoding:" + pick(" ", "") + "chunked\r\n")
+				for range r.IntN(4) {
+					body += pick("5\r\nhello\r\n", "5;a=\"b\"\r\nhello\r\n", "00A\r\n0123456789\r\n", "a;\r\n\r\n\r\n\r\n\r\n\r\n\r\n")
+				}
+				body += "0" + pick("", ";x") + "\r\n" + pick("", "", "X: y\r\nZ:\r\n") + "\r\n"
 			}
-			return
+			for range r.IntN(4) {
+				b.WriteString(pick("X: y", "X:", "Expect: 100-continue", "Connection: close", "Connection: Upgrade", "Upgrade: h2c",
+					"Trailer: X", "Trailer: ,", "Cookie: a=b; c", "X-Obs: \xff", "Content_Length: 3", "Pragma: no-cache", "A-b: \t c \t") + "\r\n")
+			}
+			b.WriteString("\r\n" + body)
 		}
-		complete := whole[:ends[len(ends)-1]]
-		got, perr := readAll(complete)
-		if perr != nil || fmt.Sprint(got) != fmt.Sprint(ends) {
-			t.Fatalf("the guard passed %q as requests ending at %v; net/http sees %v, %v", complete, ends, got, perr)
+		in := []byte(b.String())
+		for range r.IntN(3) * r.IntN(2) { // damage
+			i := r.IntN(len(in))
+			c := pick("\r", "\n", " ", "\t", ":", ";", "0", ",", "\x00", "\x0b", "chunked", "5")
+			in = append(append(append([]byte(nil), in[:i]...), c...), in[min(i+r.IntN(3), len(in)):]...)
 		}
-	})
+		relate(t, in, 1+r.IntN(9), 1+r.IntN(40))
+		_, ends, _ := follow(in, len(in))
+		heads++
+		if len(ends) > 0 {
+			passed++
+		}
+	}
+	if passed < heads/4 || passed > heads*9/10 {
+		t.Errorf("%d of %d inputs passed: the mix proves little", passed, heads)
+	}
 }
 
 func BenchmarkHead(b *testing.B) {
