@@ -232,7 +232,7 @@ func TestReloadUnderLoadFailsNothing(t *testing.T) {
 				t.Errorf("the mistake's place is missing: %v", err)
 			}
 		}
-		time.Sleep(50 * time.Millisecond) // spread over the load
+		time.Sleep(500 * time.Millisecond) // spread over ten seconds of load
 	}
 	sent := stop()
 	if refused != 1 || sent < 100 {
