@@ -14,6 +14,7 @@ func (w *writer) check(m *message, b []byte, left int) bool {
 	}
 	m.tables()
 	for i := 0; i < len(b); {
+		w.work++
 		num, typ, j := fieldTag(b, i)
 		if j == failed {
 			return w.malformed()

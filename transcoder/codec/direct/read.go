@@ -38,6 +38,7 @@ type reader struct {
 	seed    maphash.Seed
 	tens    [23]float64 // powers of ten
 	inAny   int         // inside Any required fields are not checked
+	work    int         // messages, skipped values and key comparisons, for tests
 	misses  uint32      // guesses of names that were wrong
 	typeURL field       // stands for the member "@type"
 
@@ -85,7 +86,7 @@ func (r *reader) run(p *plan, dst, text []byte) ([]byte, error) {
 	var pad [padding]byte
 	r.in = append(append(r.in[:0], text...), pad[:]...)
 	r.plan, r.n, r.out, r.left = p, len(text), dst, p.opts.MaxDepth
-	r.holes, r.extra, r.inAny = r.holes[:0], 0, 0
+	r.holes, r.extra, r.inAny, r.work = r.holes[:0], 0, 0, 0
 	r.sets, r.exts, r.keys, r.slots = r.sets[:0], r.exts[:0], r.keys[:0], r.slots[:0]
 	i := r.space(0)
 	if p.field != nil {

@@ -16,6 +16,7 @@ func (r *reader) message(m *message, i int) int {
 		return r.tooDeep(i)
 	}
 	r.left--
+	r.work++
 	if !m.ready.Load() {
 		m.tables()
 	}

@@ -143,6 +143,7 @@ func (r *reader) longString(i int) (int, outcome) {
 
 // skip reads any value, strictly, nested at most left deep.
 func (r *reader) skip(i, left int) int {
+	r.work++
 	switch c := r.in[i]; {
 	case c == '{' || c == '[':
 		if left <= 0 {

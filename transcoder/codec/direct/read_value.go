@@ -232,6 +232,7 @@ func (r *reader) findKey(s *keySet, key []byte) *uint32 {
 	table := r.slots[s.slots:]
 	mask := uint64(s.size - 1)
 	for h := maphash.Bytes(r.seed, key) & mask; ; h = (h + 1) & mask {
+		r.work++
 		n := table[h]
 		if n == 0 {
 			return &table[h]

@@ -22,6 +22,7 @@ type writer struct {
 	left    int // how many more messages may nest
 	inAny   int // inside Any required fields are not checked
 	indexed bool
+	work    int // messages, and tags outside of the stream path, for tests
 
 	sets    []uint64 // bit sets of messages with many fields, a stack
 	frags   [][]byte // pieces of messages, a stack
@@ -55,7 +56,7 @@ func (w *writer) run(p *plan, dst, wire []byte) ([]byte, error) {
 	if p.opts.Indent > 0 {
 		into = w.compact[:0]
 	}
-	w.indexed = false
+	w.indexed, w.work = false, 0
 	ok := w.whole(into, wire)
 	if !ok {
 		w.indexed = true
@@ -156,6 +157,7 @@ func (w *writer) error() error {
 
 // message writes a message of one piece.
 func (w *writer) message(m *message, b []byte) bool {
+	w.work++
 	if !m.ready.Load() {
 		m.tables()
 	}

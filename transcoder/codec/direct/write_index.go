@@ -54,6 +54,7 @@ type indexed struct {
 // scan notes the fields of one fragment.
 func (w *writer) scan(x *indexed, b []byte) bool {
 	for i := 0; i < len(b); {
+		w.work++
 		num, typ, j := fieldTag(b, i)
 		if j == failed {
 			return w.malformed()
