@@ -61,10 +61,14 @@ type Config struct {
 	Grpc *Grpc `protobuf:"bytes,10,opt,name=grpc,proto3" json:"grpc,omitempty"`
 	// Which header fields cross the gateway.
 	Headers *Headers `protobuf:"bytes,11,opt,name=headers,proto3" json:"headers,omitempty"`
+	// How callers prove who they are.
+	Authn *Authn `protobuf:"bytes,15,opt,name=authn,proto3" json:"authn,omitempty"`
 	// How methods are served, by selector.
 	Policies []*PolicyRule `protobuf:"bytes,12,rep,name=policies,proto3" json:"policies,omitempty"`
 	// What the gateway says.
-	Logging       *Logging `protobuf:"bytes,13,opt,name=logging,proto3" json:"logging,omitempty"`
+	Logging *Logging `protobuf:"bytes,13,opt,name=logging,proto3" json:"logging,omitempty"`
+	// Where limits are counted, and the consumers' plans.
+	Limits        *Limits `protobuf:"bytes,16,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +180,13 @@ func (x *Config) GetHeaders() *Headers {
 	return nil
 }
 
+func (x *Config) GetAuthn() *Authn {
+	if x != nil {
+		return x.Authn
+	}
+	return nil
+}
+
 func (x *Config) GetPolicies() []*PolicyRule {
 	if x != nil {
 		return x.Policies
@@ -190,11 +201,18 @@ func (x *Config) GetLogging() *Logging {
 	return nil
 }
 
+func (x *Config) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_transom_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\"\xa1\x05\n" +
+	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/authn.proto\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1etransom/config/v1/limits.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\"\x84\x06\n" +
 	"\x06Config\x129\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1b.transom.config.v1.ListenerR\tlisteners\x12+\n" +
 	"\x04edge\x18\x02 \x01(\v2\x17.transom.config.v1.EdgeR\x04edge\x12.\n" +
@@ -207,9 +225,11 @@ const file_transom_config_v1_config_proto_rawDesc = "" +
 	"\x04rest\x18\t \x01(\v2\x17.transom.config.v1.RestR\x04rest\x12+\n" +
 	"\x04grpc\x18\n" +
 	" \x01(\v2\x17.transom.config.v1.GrpcR\x04grpc\x124\n" +
-	"\aheaders\x18\v \x01(\v2\x1a.transom.config.v1.HeadersR\aheaders\x129\n" +
+	"\aheaders\x18\v \x01(\v2\x1a.transom.config.v1.HeadersR\aheaders\x12.\n" +
+	"\x05authn\x18\x0f \x01(\v2\x18.transom.config.v1.AuthnR\x05authn\x129\n" +
 	"\bpolicies\x18\f \x03(\v2\x1d.transom.config.v1.PolicyRuleR\bpolicies\x124\n" +
-	"\alogging\x18\r \x01(\v2\x1a.transom.config.v1.LoggingR\aloggingB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
+	"\alogging\x18\r \x01(\v2\x1a.transom.config.v1.LoggingR\alogging\x121\n" +
+	"\x06limits\x18\x10 \x01(\v2\x19.transom.config.v1.LimitsR\x06limitsB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
 
 var (
 	file_transom_config_v1_config_proto_rawDescOnce sync.Once
@@ -237,8 +257,10 @@ var file_transom_config_v1_config_proto_goTypes = []any{
 	(*Rest)(nil),       // 9: transom.config.v1.Rest
 	(*Grpc)(nil),       // 10: transom.config.v1.Grpc
 	(*Headers)(nil),    // 11: transom.config.v1.Headers
-	(*PolicyRule)(nil), // 12: transom.config.v1.PolicyRule
-	(*Logging)(nil),    // 13: transom.config.v1.Logging
+	(*Authn)(nil),      // 12: transom.config.v1.Authn
+	(*PolicyRule)(nil), // 13: transom.config.v1.PolicyRule
+	(*Logging)(nil),    // 14: transom.config.v1.Logging
+	(*Limits)(nil),     // 15: transom.config.v1.Limits
 }
 var file_transom_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: transom.config.v1.Config.listeners:type_name -> transom.config.v1.Listener
@@ -252,13 +274,15 @@ var file_transom_config_v1_config_proto_depIdxs = []int32{
 	9,  // 8: transom.config.v1.Config.rest:type_name -> transom.config.v1.Rest
 	10, // 9: transom.config.v1.Config.grpc:type_name -> transom.config.v1.Grpc
 	11, // 10: transom.config.v1.Config.headers:type_name -> transom.config.v1.Headers
-	12, // 11: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
-	13, // 12: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 11: transom.config.v1.Config.authn:type_name -> transom.config.v1.Authn
+	13, // 12: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
+	14, // 13: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
+	15, // 14: transom.config.v1.Config.limits:type_name -> transom.config.v1.Limits
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_config_proto_init() }
@@ -266,8 +290,10 @@ func file_transom_config_v1_config_proto_init() {
 	if File_transom_config_v1_config_proto != nil {
 		return
 	}
+	file_transom_config_v1_authn_proto_init()
 	file_transom_config_v1_doors_proto_init()
 	file_transom_config_v1_edge_proto_init()
+	file_transom_config_v1_limits_proto_init()
 	file_transom_config_v1_logging_proto_init()
 	file_transom_config_v1_policy_proto_init()
 	file_transom_config_v1_schema_proto_init()
