@@ -60,7 +60,11 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 		return err
 	}
 	h.methods = byName(h.schema.Methods, h.self.methods)
-	return buildDoors(h, cfg, g.buildChain(h))
+	chain, err := g.buildChain(h, file)
+	if err != nil {
+		return err
+	}
+	return buildDoors(h, cfg, chain)
 }
 
 // nextLoader returns a loader that remembers what servers told the one before.
@@ -117,15 +121,20 @@ func buildPolicies(methods []*rpc.Method, file *config.File) (*policy.Set, error
 
 // buildChain links the interceptors, the outermost first. A program that
 // embeds the gateway has its own after ours.
-func (g *Gateway) buildChain(h *house) *interceptors.Chain {
+func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, error) {
 	methods := slices.Concat(h.schema.Methods, h.self.methods)
+	limits, err := g.buildLimits(file, h.schema.Methods, h.policies)
+	if err != nil {
+		return nil, err
+	}
 	all := []interceptors.Interceptor{
 		{Unary: g.telemetry.Unary(), Stream: g.telemetry.Stream()},
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
+		limits, // after who is calling is known, before the body is read
 	}
 	all = append(all, g.options.interceptors...)
-	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of})
+	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of}), nil
 }
 
 // buildDeadline reads the bounds of each method. A policy for a whole group of

@@ -29,6 +29,7 @@ type Gateway struct {
 	house     atomic.Pointer[house]
 	clusters  *clusters
 	telemetry *telemetry.Telemetry
+	limits    *limits
 	metrics   *prometheus.Registry
 	reloads   *prometheus.CounterVec
 
@@ -86,6 +87,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 		measured.Log = access
 	}
 	g.telemetry = telemetry.New(measured)
+	g.limits = newLimits(g.metrics)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",
 	}, []string{"result"})

@@ -19,10 +19,12 @@ import (
 // A Message belongs to one call and is not safe for concurrent use.
 type Message struct {
 	desc protoreflect.MessageDescriptor
-	src  Source          // not yet loaded when set
-	err  error           // why loading failed
-	bufs mem.BufferSlice // the wire bytes; owned
-	view *dynamicpb.Message
+	src  Source // not yet loaded when set
+	err  error  // why loading failed
+	// bound judges the size of a message that is loaded later.
+	bound func(size int) error
+	bufs  mem.BufferSlice // the wire bytes; owned
+	view  *dynamicpb.Message
 	// mutable says that view was handed out for writing, so that the bytes
 	// are written anew from it.
 	mutable bool
@@ -78,9 +80,30 @@ func (m *Message) Load() error {
 	if m.src != nil {
 		src := m.src
 		m.src = nil
-		m.err = src.Load(m)
+		if m.err = src.Load(m); m.err == nil && m.bound != nil {
+			m.err = m.bound(m.bufs.Len())
+		}
 	}
 	return m.err
+}
+
+// Bound lets f judge how many wire bytes the message has: now, if it is
+// loaded, else when it is. An error of f is Load's, and so the call's.
+func (m *Message) Bound(f func(size int) error) error {
+	if m.src == nil {
+		return f(m.bufs.Len())
+	}
+	if before := m.bound; before != nil { // the first bound stays
+		m.bound = func(size int) error {
+			if err := before(size); err != nil {
+				return err
+			}
+			return f(size)
+		}
+		return nil
+	}
+	m.bound = f
+	return nil
 }
 
 // Loaded reports whether the bytes are there already.

@@ -13,23 +13,6 @@ type Rate struct {
 	Burst    int64 // at least 1
 }
 
-// Decision is what one limit says about one call.
-type Decision struct {
-	Allowed bool
-	// Limit is how many units there are in all (the burst, or the quota).
-	Limit int64
-	// Remaining is how many units are left for calls that come now.
-	Remaining int64
-	// RetryAfter is how long a refused call has to wait; negative when it can
-	// never be allowed, because it costs more than there is in all.
-	RetryAfter time.Duration
-	// ResetAfter is how long until everything is there again.
-	ResetAfter time.Duration
-}
-
-// Never is the RetryAfter of a call that costs more than its limit holds.
-const Never time.Duration = -1
-
 // interval is the time that cost units take to flow back.
 func (r Rate) interval(cost int64) time.Duration {
 	hi := float64(cost) * float64(r.Per) / float64(r.Requests)

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"hash/maphash"
+	"math/bits"
 	"sync"
 	"time"
 )
@@ -16,8 +17,8 @@ const (
 )
 
 // Memory is a store in this process. Its size is bounded: what has flowed back
-// is forgotten,
-// and when there are too many keys, a random one goes.
+// is forgotten, and when there are too many keys, of a few the one goes that
+// would be forgotten first.
 type Memory struct {
 	now    func() time.Time
 	seed   maphash.Seed
@@ -28,11 +29,12 @@ type Memory struct {
 type shard struct {
 	mu      sync.Mutex
 	entries map[entryKey]*entry
-	_       [32]byte // keep the locks off each other's cache line
+	_       [48]byte // keep the locks off each other's cache line
 }
 
-type entryKey struct{ limit, key string }
+type entryKey struct{ bucket, key string }
 
+// entry is what is remembered of one key of one limit.
 type entry struct {
 	tat     int64 // a rate's theoretical arrival time, nanoseconds
 	usage   Usage // a quota's count
@@ -51,104 +53,95 @@ func NewMemory(maxKeys int) *Memory {
 	return m
 }
 
-// Take implements Store. It never fails.
+// Take implements Store. It never fails. All shards that the asks touch are
+// locked, in their order, so that the asks are one.
 func (m *Memory) Take(_ context.Context, asks []Ask, decisions []Decision) error {
 	now := m.now()
-	for i, a := range asks {
-		decisions[i] = m.take(a, now)
-		if !decisions[i].Allowed {
-			m.undo(asks[:i], now)
-			m.peek(asks[i+1:], decisions[i+1:], now)
-			return nil
+	var places [MaxLimits]uint8
+	var touched uint64
+	for i := range asks {
+		places[i] = m.place(&asks[i])
+		touched |= 1 << places[i]
+	}
+	for left := touched; left != 0; left &= left - 1 {
+		m.shards[bits.TrailingZeros64(left)].mu.Lock()
+	}
+	defer func() {
+		for left := touched; left != 0; left &= left - 1 {
+			m.shards[bits.TrailingZeros64(left)].mu.Unlock()
+		}
+	}()
+	var kept [MaxLimits]*entry
+	for i := range asks {
+		kept[i] = m.shards[places[i]].entries[asks[i].key()]
+		_, decisions[i] = kept[i].take(&asks[i], now)
+	}
+	take := admitted(asks, decisions)
+	for i := range asks {
+		switch {
+		case take && decisions[i].Allowed:
+			next, _ := kept[i].take(&asks[i], now)
+			m.keep(places[i], &asks[i], kept[i], next, now)
+		case decisions[i].Allowed: // another one refused: nothing was taken
+			_, decisions[i] = kept[i].take(&Ask{Limit: asks[i].Limit}, now)
 		}
 	}
 	return nil
 }
 
-func (m *Memory) shard(k entryKey) *shard {
-	var h maphash.Hash
-	h.SetSeed(m.seed)
-	h.WriteString(k.limit)
-	h.WriteByte(0)
-	h.WriteString(k.key)
-	return &m.shards[h.Sum64()%shards]
+func (a *Ask) key() entryKey { return entryKey{a.Limit.Bucket, a.Key} }
+
+func (m *Memory) place(a *Ask) uint8 {
+	return uint8(maphash.Comparable(m.seed, a.key()) % shards)
 }
 
-func (m *Memory) take(a Ask, now time.Time) Decision {
-	k := entryKey{a.Limit.Name, a.Key}
-	s := m.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[k]
-	if e == nil {
-		s.makeRoom(now.UnixNano(), m.max)
-		e = &entry{}
-		s.entries[k] = e
+// take returns what e becomes and the decision. A nil entry is one that
+// nobody has asked yet.
+func (e *entry) take(a *Ask, now time.Time) (entry, Decision) {
+	var next entry
+	if e != nil {
+		next = *e
 	}
-	return e.take(a, now)
-}
-
-func (e *entry) take(a Ask, now time.Time) Decision {
 	var d Decision
 	if a.Limit.Rate != nil {
-		e.tat, d = a.Limit.Rate.Take(e.tat, now.UnixNano(), a.Cost)
-		e.expires = max(e.tat, now.UnixNano())
-		return d
+		next.tat, d = a.Limit.Rate.Take(next.tat, now.UnixNano(), a.Cost)
+		next.expires = next.tat
+		return next, d
 	}
-	e.usage, d = a.Limit.Quota.Take(e.usage, now, a.Cost)
-	_, end := a.Limit.Quota.Period.Bounds(now)
-	if a.Limit.Quota.Rolling { // it counts through the next window
-		_, end = a.Limit.Quota.Period.Bounds(end)
-	}
-	e.expires = end.UnixNano()
-	return d
+	q := a.Limit.Quota
+	next.usage, d = q.Take(next.usage, now, a.Cost)
+	next.expires = q.forgotten(now).UnixNano()
+	return next, d
 }
 
-// undo gives back what asks took: another limit refused the call.
-func (m *Memory) undo(asks []Ask, now time.Time) {
-	for _, a := range asks {
-		k := entryKey{a.Limit.Name, a.Key}
-		s := m.shard(k)
-		s.mu.Lock()
-		if e := s.entries[k]; e != nil {
-			if a.Limit.Rate != nil {
-				e.tat -= int64(a.Limit.Rate.interval(a.Cost))
-			} else if start, _ := a.Limit.Quota.Period.Bounds(now); start.Unix() == e.usage.Start {
-				e.usage.Current -= a.Cost
-			}
-		}
-		s.mu.Unlock()
+func (m *Memory) keep(place uint8, a *Ask, e *entry, next entry, now time.Time) {
+	if e == nil {
+		s := &m.shards[place]
+		s.makeRoom(now.UnixNano(), m.max)
+		e = new(entry)
+		s.entries[a.key()] = e
 	}
-}
-
-// peek says what the remaining limits would have answered, and takes nothing.
-func (m *Memory) peek(asks []Ask, decisions []Decision, now time.Time) {
-	for i, a := range asks {
-		k := entryKey{a.Limit.Name, a.Key}
-		s := m.shard(k)
-		s.mu.Lock()
-		var e entry
-		if kept := s.entries[k]; kept != nil {
-			e = *kept
-		}
-		s.mu.Unlock()
-		decisions[i] = e.take(a, now)
-		if decisions[i].Allowed {
-			decisions[i].Remaining += a.Cost
-		}
-	}
+	*e = next
 }
 
 // makeRoom looks at a few entries, which a map gives in random order, and
-// drops those that have expired, or any when the shard is full.
+// drops those that have expired, or when the shard is full the one of them
+// that expires first.
 func (s *shard) makeRoom(now int64, limit int) {
 	looked := 0
+	var first entryKey
+	earliest := int64(0)
 	for k, e := range s.entries {
-		if e.expires <= now || len(s.entries) >= limit {
+		if e.expires <= now {
 			delete(s.entries, k)
+		} else if earliest == 0 || e.expires < earliest {
+			first, earliest = k, e.expires
 		}
 		if looked++; looked == sweep {
-			return
+			break
 		}
+	}
+	if len(s.entries) >= limit {
+		delete(s.entries, first)
 	}
 }

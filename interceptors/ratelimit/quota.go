@@ -77,6 +77,41 @@ func (q Quota) counted(u Usage, now, end time.Time) int64 {
 	return u.Current + int64(float64(u.Before)*overlap)
 }
 
+// forgotten returns when what is counted now counts no more.
+func (q Quota) forgotten(now time.Time) time.Time {
+	_, end := q.Period.Bounds(now)
+	if q.Rolling { // it counts through the next window
+		_, end = q.Period.Bounds(end)
+	}
+	return end
+}
+
+// seconds is the period's length; a month has 30 days here.
+func (p Period) seconds() int64 {
+	switch p {
+	case Minute:
+		return 60
+	case Hour:
+		return 3600
+	case Day:
+		return 86400
+	}
+	return 30 * 86400
+}
+
+// String says the period's length.
+func (p Period) String() string {
+	switch p {
+	case Minute:
+		return "minute"
+	case Hour:
+		return "hour"
+	case Day:
+		return "day"
+	}
+	return "month"
+}
+
 // Take asks for cost units at now. The returned usage is to be kept when the
 // call is allowed.
 func (q Quota) Take(u Usage, now time.Time, cost int64) (Usage, Decision) {
