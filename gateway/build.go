@@ -186,6 +186,7 @@ func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec 
 	return rest.Options{
 		Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, Profile: profile,
 		Policy:          func(m *rpc.Method) *policyv1.Rest { return h.policies.Of(m.Name).Policy.GetRest() },
+		Streams:         func(m *rpc.Method) *policyv1.Streams { return h.policies.Of(m.Name).Policy.GetStreams() },
 		RequestHeaders:  headers.GetRequest(),
 		ResponseHeaders: headers.GetResponse(),
 		ReservedHeaders: headers.GetReserved(),

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -26,6 +27,11 @@ type Options struct {
 	// Policy returns what is said about a method, nil where nothing is. It
 	// wins over the profile.
 	Policy func(*rpc.Method) *policyv1.Rest
+	// Streams returns what is said about a method's streams, nil where nothing is.
+	Streams func(*rpc.Method) *policyv1.Streams
+	// StreamRetry is how long a browser is asked to wait before it reconnects
+	// (SSE). 0: 2 s; below 0: it is not asked.
+	StreamRetry time.Duration
 
 	// RequestHeaders are the request header fields that become metadata under
 	// their own name, beside Grpc-Metadata-*. Nil: DefaultRequestHeaders.
@@ -108,6 +114,9 @@ func (o *Options) fill() {
 	}
 	if o.StatusHeader == "" {
 		o.StatusHeader = "x-http-code"
+	}
+	if o.StreamRetry == 0 {
+		o.StreamRetry = 2 * time.Second
 	}
 	if o.Challenge == "" {
 		o.Challenge = `Bearer realm="api"`

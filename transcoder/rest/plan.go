@@ -20,7 +20,8 @@ type plan struct {
 	guard   *guard // nil when the path binds nothing
 	body    bodyPlan
 	out     answerPlan
-	mask    *maskPlan // nil when no mask is filled in
+	mask    *maskPlan   // nil when no mask is filled in
+	stream  *streamPlan // nil of a unary method
 }
 
 // bodyPlan is which part of the request message the body fills, and how.
@@ -101,6 +102,9 @@ func (c *compiler) plan(b *rpc.Binding) (*plan, error) {
 		return nil, err
 	}
 	if err := c.planAnswer(p); err != nil {
+		return nil, err
+	}
+	if err := c.planStream(p); err != nil {
 		return nil, err
 	}
 	if b.HTTPMethod == http.MethodPatch {

@@ -34,19 +34,19 @@ func (x *exchange) source() (source, error) {
 	if !isCodings(x.r.Header["Content-Encoding"]) {
 		return nil, unsupported("request body: Content-Encoding must be gzip or zstd, once", "Accept-Encoding", "gzip, zstd")
 	}
-	values := mediaValues{x: x}
+	body := bodySource{x: x}
 	media, ok := mediaType(x.r.Header["Content-Type"])
 	switch {
 	case x.plan.body.httpBody && !(x.plan.set.lax && ok && isJSON(media)):
-		return &rawSource{bodySource: values.body()}, nil
+		return &rawSource{bodySource: body}, nil
 	case ok && isLines(media):
-		return values.text(false, true), nil
+		return body.text(false, true), nil
 	case ok && isJSON(media):
-		return values.text(!x.plan.stream.listBody, false), nil
+		return body.text(!x.plan.stream.listBody, false), nil
 	case ok && isProtobuf(media) && x.plan.body.message != nil:
-		return &delimitedSource{bodySource: values.body()}, nil
+		return &delimitedSource{bodySource: body}, nil
 	case x.plan.set.lax: // grpc-gateway's default mux reads everything as JSON
-		return values.text(!x.plan.stream.listBody, false), nil
+		return body.text(!x.plan.stream.listBody, false), nil
 	}
 	types := "application/x-ndjson, application/json"
 	if x.plan.body.message != nil {
@@ -66,14 +66,6 @@ func isLines(media string) bool {
 		return true
 	}
 	return false
-}
-
-type mediaValues struct{ x *exchange }
-
-func (m mediaValues) body() bodySource { return bodySource{x: m.x} }
-
-func (m mediaValues) text(list, lines bool) source {
-	return &textSource{bodySource: m.body(), split: splitter{pool: m.x.door.pool, limit: m.x.plan.set.maxBody, list: list, lines: lines}}
 }
 
 // oneSource is the request of a call that streams nothing up: path, query and
@@ -243,6 +235,10 @@ func tooLargeMessage(limit int64) *rpc.Error {
 		WithHTTPStatus(http.StatusRequestEntityTooLarge)
 }
 
+func (s bodySource) text(list, lines bool) source {
+	return &textSource{bodySource: s, split: splitter{pool: s.x.door.pool, limit: s.x.plan.set.maxBody, list: list, lines: lines}}
+}
+
 // textSource reads JSON values: one a line, one after the other, or in an array.
 type textSource struct {
 	bodySource
@@ -278,7 +274,7 @@ type delimitedSource struct {
 }
 
 var (
-	errDelimiter    = errors.New("a length is not a varint")  //nolint:gochecknoglobals // a constant
+	errDelimiter    = errors.New("a length is not a varint") //nolint:gochecknoglobals // a constant
 	errDelimitedEnd = errors.New("it ends inside a message") //nolint:gochecknoglobals // a constant
 )
 

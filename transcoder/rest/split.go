@@ -46,10 +46,10 @@ const (
 
 // Why a text cannot be cut further.
 var (
-	errSplitEnd   = errors.New("it ends inside a value")       //nolint:gochecknoglobals // a constant
-	errSplitList  = errors.New("it is not a JSON array")       //nolint:gochecknoglobals // a constant
-	errSplitLarge = errors.New("a message is too large")       //nolint:gochecknoglobals // a constant
-	errSplitRest  = errors.New("something follows the array")  //nolint:gochecknoglobals // a constant
+	errSplitEnd   = errors.New("it ends inside a value")        //nolint:gochecknoglobals // a constant
+	errSplitList  = errors.New("it is not a JSON array")        //nolint:gochecknoglobals // a constant
+	errSplitLarge = errors.New("a message is too large")        //nolint:gochecknoglobals // a constant
+	errSplitRest  = errors.New("something follows the array")   //nolint:gochecknoglobals // a constant
 	errSplitOpen  = errors.New("it ends before its array does") //nolint:gochecknoglobals // a constant
 )
 
