@@ -43,7 +43,7 @@ func (x *exchange) answer(resp *rpc.Message) error {
 	h := x.w.Header()
 	x.door.headers.writeHeader(h, header)
 	if vary {
-		h["Vary"] = append(h["Vary"], "Accept")
+		x.addVary(h)
 	}
 	status := x.door.headers.httpStatus(header)
 	if status == 0 {
@@ -121,13 +121,28 @@ func badAnswer(x *exchange, err error) error {
 	return rpc.Errorf(codes.Internal, "the backend's answer cannot be sent as %s", x.form.media).WithCause(err)
 }
 
+// setField sets a header field to one value, which it keeps in the exchange.
+func (x *exchange) setField(h http.Header, name string, i int, value string) {
+	x.values[i] = value
+	h[name] = x.values[i : i+1 : i+1]
+}
+
+// addVary says that the response depends on Accept.
+func (x *exchange) addVary(h http.Header) {
+	if old := h["Vary"]; len(old) > 0 {
+		h["Vary"] = append(old, "Accept")
+		return
+	}
+	x.setField(h, "Vary", 3, "Accept")
+}
+
 // send writes the response in one piece. HEAD gets all of it but the body.
 func (x *exchange) send(status int, media string, body []byte, trailer metadata.MD) {
 	h := x.w.Header()
 	bodyless := status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusNotModified
 	if !bodyless {
-		h["Content-Type"] = []string{media}
-		h["X-Content-Type-Options"] = []string{"nosniff"}
+		x.setField(h, "Content-Type", 0, media)
+		x.setField(h, "X-Content-Type-Options", 1, "nosniff")
 		var done func()
 		body, done = x.compress(h, media, body)
 		defer done()
@@ -137,7 +152,7 @@ func (x *exchange) send(status int, media string, body []byte, trailer metadata.
 	case trailing:
 		x.door.headers.trailerNames(h, trailer)
 	case !bodyless:
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+		x.setField(h, "Content-Length", 2, strconv.Itoa(len(body)))
 	}
 	x.call.Update(func(o *rpc.Outcome) { o.HTTPStatus = status })
 	x.w.WriteHeader(status)

@@ -217,7 +217,8 @@ func (x *exchange) rivalOfBody(t *tree) error {
 // readBody appends the body, decompressed and within its limits, to dst.
 func (x *exchange) readBody(dst []byte) ([]byte, error) {
 	limit := x.plan.set.maxBody
-	counted := &countedReader{r: x.r.Body}
+	x.counted = countedReader{r: x.r.Body}
+	counted := &x.counted
 	defer func() { x.call.BytesIn.Add(counted.n) }()
 	coding := header(x.r.Header, "Content-Encoding")
 	if isIdentity(coding) {

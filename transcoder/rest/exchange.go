@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -34,6 +35,13 @@ type exchange struct {
 	form    form
 	req     rpc.Message
 	scratch *scratch // while the request is read
+	counted countedReader
+
+	// What a call needs once, in one piece of memory.
+	from   peer.Peer
+	addr   net.TCPAddr
+	ip     [16]byte
+	values [4]string // of response header fields
 
 	mu              sync.Mutex
 	header, trailer metadata.MD
@@ -101,12 +109,19 @@ func (x *exchange) context() (context.Context, context.CancelFunc, error) {
 	return ctx, cancel, nil
 }
 
+// peer returns who calls: the client, not the proxy before the gateway.
 func (x *exchange) peer() *peer.Peer {
-	p := &peer.Peer{}
-	if x.call.Client.IsValid() {
-		p.Addr = &net.TCPAddr{IP: x.call.Client.AsSlice(), Zone: x.call.Client.Zone()}
-	} else if addr, err := net.ResolveTCPAddr("tcp", x.r.RemoteAddr); err == nil {
-		p.Addr = addr
+	p := &x.from
+	client, port := x.call.Client, 0
+	if !client.IsValid() {
+		if ap, err := netip.ParseAddrPort(x.r.RemoteAddr); err == nil {
+			client, port = ap.Addr().Unmap(), int(ap.Port())
+		}
+	}
+	if client.IsValid() {
+		x.ip = client.As16()
+		x.addr = net.TCPAddr{IP: x.ip[:], Port: port, Zone: client.Zone()}
+		p.Addr = &x.addr
 	}
 	if x.r.TLS != nil {
 		p.AuthInfo = credentials.TLSInfo{State: *x.r.TLS, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}

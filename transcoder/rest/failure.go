@@ -103,7 +103,7 @@ func (x *exchange) fail(err error) {
 	defer x.door.pool.Put(buf)
 	media := x.door.errors.form(x.r.Header["Accept"])
 	*buf = x.door.errors.render(*buf, media, status, st)
-	h["Vary"] = append(h["Vary"], "Accept")
+	x.addVary(h)
 	x.send(status, media, *buf, trailer)
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -169,7 +170,10 @@ func (h *headerRules) put(md metadata.MD, name, key string, values []string) err
 	}
 	binary := strings.HasSuffix(key, "-bin")
 	if !binary && allText(values) {
-		md[key] = append(md[key], values...)
+		if old := md[key]; len(old) > 0 {
+			values = append(old, values...)
+		}
+		md[key] = slices.Clip(values) // whoever adds to it copies it
 		return nil
 	}
 	for _, v := range values {

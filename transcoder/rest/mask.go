@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -196,6 +197,9 @@ func (k *keyScanner) key() string {
 	start := k.at
 	k.skipString()
 	raw := k.text[start:min(k.at, len(k.text))]
+	if len(raw) > 1 && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil { // only where the codec has checked less
 		return ""

@@ -144,8 +144,14 @@ func validWire(md protoreflect.MessageDescriptor, wire []byte, depth int) bool {
 		}
 		wire = rest
 		fd := md.Fields().ByNumber(f.num)
-		if fd == nil || f.typ != wireType(fd) {
-			continue // unknown, or packed
+		if fd == nil {
+			continue // unknown
+		}
+		if want := wireType(fd); f.typ != want {
+			if fd.IsList() && f.typ == protowire.BytesType && !validPacked(want, f) {
+				return false
+			}
+			continue // packed, or unknown, too
 		}
 		switch fd.Kind() {
 		case protoreflect.MessageKind, protoreflect.GroupKind:
@@ -161,4 +167,17 @@ func validWire(md protoreflect.MessageDescriptor, wire []byte, depth int) bool {
 		}
 	}
 	return true
+}
+
+// validPacked reports whether f holds whole elements of a type.
+func validPacked(typ protowire.Type, f wireField) bool {
+	content, ok := f.content()
+	for ok && len(content) > 0 {
+		n := protowire.ConsumeFieldValue(1, typ, content)
+		if n < 0 {
+			return false
+		}
+		content = content[n:]
+	}
+	return ok
 }
