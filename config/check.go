@@ -30,6 +30,7 @@ func (f *File) check() {
 	f.checkRoutes()
 	f.checkHeaders()
 	f.checkPolicies()
+	f.checkAuthn()
 }
 
 // checkRules checks every field by what its proto says about it.

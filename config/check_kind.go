@@ -20,6 +20,8 @@ func (f *File) checkKind(kind configv1.Kind, s, path string) {
 		text = listenMistake(s)
 	case configv1.Kind_KIND_FILE:
 		text = fileMistake(s, false)
+	case configv1.Kind_KIND_NEW_FILE:
+		text = folderMistake(s)
 	case configv1.Kind_KIND_SCHEMA_SOURCE:
 		text = sourceMistake(s)
 	case configv1.Kind_KIND_SELECTOR:
@@ -87,6 +89,15 @@ func fileMistake(path string, folders bool) string {
 		return fileError(path, err)
 	}
 	in.Close()
+	return ""
+}
+
+// folderMistake checks that there is a folder to make a file in.
+func folderMistake(path string) string {
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "there is no folder " + dir + " to make the file in"
+	}
 	return ""
 }
 

@@ -17,7 +17,7 @@ func (f *File) resolvePaths(dir string) {
 	walk(f.Config.ProtoReflect(), "", func(m protoreflect.Message, _ string) {
 		m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 			switch kind := RuleOf(fd).GetKind(); {
-			case kind != configv1.Kind_KIND_FILE && kind != configv1.Kind_KIND_SCHEMA_SOURCE:
+			case kind != configv1.Kind_KIND_FILE && kind != configv1.Kind_KIND_NEW_FILE && kind != configv1.Kind_KIND_SCHEMA_SOURCE:
 			case fd.IsList():
 				for i := range v.List().Len() {
 					v.List().Set(i, protoreflect.ValueOfString(resolve(dir, v.List().Get(i).String())))

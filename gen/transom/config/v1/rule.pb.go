@@ -50,6 +50,8 @@ const (
 	Kind_KIND_HOST Kind = 10
 	// Addresses as for KIND_CIDR, or "unix" for the peers on Unix sockets.
 	Kind_KIND_PROXY Kind = 11
+	// A file that is made when it is missing, relative as for KIND_FILE.
+	Kind_KIND_NEW_FILE Kind = 12
 )
 
 // Enum value maps for Kind.
@@ -67,6 +69,7 @@ var (
 		9:  "KIND_NAME",
 		10: "KIND_HOST",
 		11: "KIND_PROXY",
+		12: "KIND_NEW_FILE",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":    0,
@@ -81,6 +84,7 @@ var (
 		"KIND_NAME":           9,
 		"KIND_HOST":           10,
 		"KIND_PROXY":          11,
+		"KIND_NEW_FILE":       12,
 	}
 )
 
@@ -233,7 +237,7 @@ const file_transom_config_v1_rule_proto_rawDesc = "" +
 	"\x03min\x18\x03 \x01(\tR\x03min\x12\x10\n" +
 	"\x03max\x18\x04 \x01(\tR\x03max\x12+\n" +
 	"\x04kind\x18\x05 \x01(\x0e2\x17.transom.config.v1.KindR\x04kind\x12\x16\n" +
-	"\x06switch\x18\x06 \x01(\bR\x06switch*\xe7\x01\n" +
+	"\x06switch\x18\x06 \x01(\bR\x06switch*\xfa\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13KIND_LISTEN_ADDRESS\x10\x01\x12\r\n" +
@@ -248,7 +252,8 @@ const file_transom_config_v1_rule_proto_rawDesc = "" +
 	"\tKIND_HOST\x10\n" +
 	"\x12\x0e\n" +
 	"\n" +
-	"KIND_PROXY\x10\v:L\n" +
+	"KIND_PROXY\x10\v\x12\x11\n" +
+	"\rKIND_NEW_FILE\x10\f:L\n" +
 	"\x04rule\x12\x1d.google.protobuf.FieldOptions\x18\xee\xe6\x04 \x01(\v2\x17.transom.config.v1.RuleR\x04ruleB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
 
 var (
