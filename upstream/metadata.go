@@ -23,12 +23,12 @@ const (
 // fresh from what the door took in, without what belongs to one hop, and with
 // what interceptors added (metadata.AppendToOutgoingContext). Values that gRPC
 // cannot carry are the client's mistake.
-func outgoing(ctx context.Context) (context.Context, error) {
+func (r *Relay) outgoing(ctx context.Context) (context.Context, error) {
 	in, _ := metadata.FromIncomingContext(ctx)
 	added, _ := metadata.FromOutgoingContext(ctx)
 	out := make(metadata.MD, len(in)+len(added)+4)
 	for key, values := range in {
-		if ofOneHop(key) {
+		if ofOneHop(key) || r.Drop != nil && r.Drop(key) {
 			continue
 		}
 		if !strings.HasSuffix(key, "-bin") && !printable(values) {

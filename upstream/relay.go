@@ -26,6 +26,9 @@ type Backend struct {
 type Relay struct {
 	// Backend returns where calls of a method go; false: nowhere.
 	Backend func(*rpc.Method) (Backend, bool)
+	// Drop reports whether a client's metadata key never reaches a backend:
+	// credentials that end here, and what only the gateway may say. nil: none.
+	Drop func(key string) bool
 }
 
 // Unary returns the handler that ends unary calls of method.
@@ -43,7 +46,7 @@ func (r *Relay) Unary(method *rpc.Method) grpc.UnaryHandler {
 		if err := msg.Load(); err != nil {
 			return nil, err
 		}
-		up, err := outgoing(ctx)
+		up, err := r.outgoing(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +103,7 @@ func (r *Relay) Stream(method *rpc.Method) grpc.StreamHandler {
 	}
 	desc := &grpc.StreamDesc{StreamName: string(method.Desc.Name()), ClientStreams: method.ClientStreams, ServerStreams: method.ServerStreams}
 	return func(_ any, down grpc.ServerStream) error {
-		ctx, err := outgoing(down.Context())
+		ctx, err := r.outgoing(down.Context())
 		if err != nil {
 			return err
 		}
