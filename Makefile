@@ -21,7 +21,7 @@ PKG ?= ./...
 
 .PHONY: help
 help: ## Show this list.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build and start the example shop behind the gateway; prints routes and curl lines.
@@ -56,8 +56,20 @@ check-gen: generated ## Fail if what is committed differs from what `gen` would 
 	.ci/generated --check
 
 .PHONY: bench
-bench: packages ## Run the benchmarks. BENCH=regexp PKG=./router/... BENCHTIME=1s choose.
+bench: peers ## Measure the gateway beside its peers: bench.json, docs/benchmarks.md (12 min).
+	cd bench && go run . -json ../bench.json -markdown ../docs/benchmarks.md
+
+.PHONY: bench-quick
+bench-quick: peers ## The same in under three minutes; writes bench.json only.
+	cd bench && go run . -quick -json ../bench.json
+
+.PHONY: microbench
+microbench: packages ## Run the Go benchmarks. BENCH=regexp PKG=./router/... BENCHTIME=1s choose.
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) $(PKG)
+
+.PHONY: peers
+peers:
+	@.ci/packages nginx:nginx-light haproxy:haproxy
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, FUZZTIME=30s each; PKG=./router/... runs a part.
