@@ -116,10 +116,11 @@ func (r *reader) membersFrom(m *message, i, start int, empty bool, rule typeRule
 func (r *reader) memberList(m *message, s *seen, i int, rule typeRule) int {
 	in := r.in
 	guess, last := m.names.first.Load(), -1
+	tries := 3 // how many fields may be left out for a guess to be right
 	for {
 		var f *field
 		at := i
-		for tries := 0; tries < 3 && int(guess) < len(m.names.entries); tries++ {
+		for try := 0; try < tries && int(guess) < len(m.names.entries); try++ {
 			e := &m.names.entries[guess]
 			if n := len(e.lit); n <= len(in)-i && string(in[i:i+n]) == e.lit {
 				f = &m.fields[e.field]
@@ -129,7 +130,8 @@ func (r *reader) memberList(m *message, s *seen, i int, rule typeRule) int {
 			}
 			guess = e.next.Load() // a field left out
 		}
-		if f == nil {
+		if tries = 3; f == nil {
+			tries = 1 // after a wrong guess the next is likely to be wrong, too
 			if i, f = r.otherName(m, i, &guess, &last, rule); i == failed {
 				return failed
 			}

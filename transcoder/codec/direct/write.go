@@ -27,6 +27,7 @@ type writer struct {
 	sets    []uint64 // bit sets of messages with many fields, a stack
 	frags   [][]byte // pieces of messages, a stack
 	entries []entry  // of maps, a stack
+	order   []ranked // of entries, a stack
 	chains  []chain  // by field, of messages with an index, a stack
 	runs    []run    // of messages with an index, a stack
 	compact []byte   // the text before indentation
@@ -84,7 +85,7 @@ func (w *writer) whole(into, wire []byte) bool {
 	if w.plan.opts.MaxOutput > 0 {
 		w.most = len(into) + w.plan.opts.MaxOutput
 	}
-	w.sets, w.frags, w.entries = w.sets[:0], w.frags[:0], w.entries[:0]
+	w.sets, w.frags, w.entries, w.order = w.sets[:0], w.frags[:0], w.entries[:0], w.order[:0]
 	w.chains, w.runs, w.path = w.chains[:0], w.runs[:0], w.path[:0]
 	ok := false
 	if w.plan.field != nil {

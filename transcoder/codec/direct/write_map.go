@@ -18,7 +18,12 @@ type entry struct {
 	key   []byte // of a string
 	body  []byte // of the entry
 	value int    // offset of the value in body, or missing, or several
-	seq   int    // the order of coming
+}
+
+// ranked is an entry's place in the order of keys.
+type ranked struct {
+	rank uint64
+	at   int // in writer.entries
 }
 
 const (
@@ -41,7 +46,7 @@ func (w *writer) collect(f *field, b []byte, i int) int {
 		if end == failed {
 			return w.stop(w.malformed())
 		}
-		e := entry{body: b[start:end], value: missing, seq: len(w.entries)}
+		e := entry{body: b[start:end], value: missing}
 		if f.key.op >= opInt32 && f.key.op <= opSfixed32 || f.key.op >= opInt64 && f.key.op <= opSfixed64 {
 			e.rank = 1 << 63 // the key 0
 		}
@@ -131,49 +136,49 @@ func (e *entry) readKey(o op, i int) {
 	}
 }
 
-// compare orders entries by key alone.
-func (e *entry) compare(o *entry) int {
-	if c := cmp.Compare(e.rank, o.rank); c != 0 {
+// compare orders entries by key, and those of one key as they came.
+func (w *writer) compare(a, b ranked) int {
+	if a.rank != b.rank {
+		return cmp.Compare(a.rank, b.rank)
+	}
+	if c := bytes.Compare(w.entries[a.at].key, w.entries[b.at].key); c != 0 {
 		return c
 	}
-	return bytes.Compare(e.key, o.key)
+	return a.at - b.at
 }
 
 // dict writes the entries from first on, sorted by key, the last of equal keys,
 // and takes them off the stack.
 func (w *writer) dict(f *field, first int) bool {
-	all := w.entries[first:]
-	for i := 1; i < len(all); i++ {
-		if all[i-1].compare(&all[i]) >= 0 {
-			slices.SortFunc(all, func(a, b entry) int {
-				if c := a.compare(&b); c != 0 {
-					return c
-				}
-				return a.seq - b.seq
-			})
-			break
-		}
+	from, sorted := len(w.order), true
+	for i := first; i < len(w.entries); i++ {
+		r := ranked{w.entries[i].rank, i}
+		sorted = sorted && (i == first || w.compare(w.order[len(w.order)-1], r) < 0)
+		w.order = append(w.order, r)
 	}
-	start, n := len(w.out), len(w.entries)
-	for i := first; i < n; i++ {
-		e := &w.entries[i]
-		if i+1 < n && e.compare(&w.entries[i+1]) == 0 {
-			if !w.checkEntry(f, e) {
+	if !sorted {
+		slices.SortFunc(w.order[from:], w.compare)
+	}
+	start, end := len(w.out), len(w.order)
+	for i := from; i < end; i++ {
+		e := w.entries[w.order[i].at]
+		if i+1 < end && w.order[i].rank == w.order[i+1].rank && bytes.Equal(e.key, w.entries[w.order[i+1].at].key) {
+			if !w.checkEntry(f, &e) {
 				return false
 			}
 			continue
 		}
 		w.out = append(w.out, ',')
-		if !w.keyText(f.key.op, e) {
+		if !w.keyText(f.key.op, &e) {
 			return w.fail("invalid UTF-8 in a map key")
 		}
 		w.out = append(w.out, ':')
-		if !w.entryValue(f.value, w.entries[i]) {
-			return w.at(string(w.entries[i].keyString(f.key.op)))
+		if !w.entryValue(f.value, e) {
+			return w.at(string(e.keyString(f.key.op)))
 		}
 	}
 	clear(w.entries[first:]) // let go of the wire bytes
-	w.entries = w.entries[:first]
+	w.entries, w.order = w.entries[:first], w.order[:from]
 	return w.enclose(start, '{', '}')
 }
 
