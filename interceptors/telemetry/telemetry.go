@@ -21,17 +21,21 @@ type Options struct {
 	// Log gets one line a call at level Info (refused by the gateway or failed
 	// by the backend's fault: Warn); nil logs nothing.
 	Log *slog.Logger
+	// Lines takes the line instead of Log where both are set.
+	Lines *Lines
 }
 
 // Telemetry measures calls. It is safe for concurrent use.
 type Telemetry struct {
 	metrics *metrics
 	log     *slog.Logger
+	lines   *Lines
+	scratch scratchPool
 }
 
 // New returns a Telemetry.
 func New(opts Options) *Telemetry {
-	t := &Telemetry{log: opts.Log}
+	t := &Telemetry{log: opts.Log, lines: opts.Lines}
 	if opts.Registerer != nil {
 		t.metrics = newMetrics(opts.Registerer)
 	}
@@ -91,17 +95,31 @@ func (t *Telemetry) Finish(call *rpc.Call) {
 	if t.metrics != nil {
 		t.metrics.observe(call, out.Code, took.Seconds())
 	}
-	if t.log != nil {
+	if t.log != nil || t.lines != nil {
 		t.line(call, out, took)
 	}
 }
 
 func (t *Telemetry) line(call *rpc.Call, out rpc.Outcome, took time.Duration) {
 	level := levelOf(out.Code)
-	if !t.log.Enabled(context.Background(), level) {
+	switch {
+	case t.lines != nil && !t.lines.enabled(level):
+		return
+	case t.lines == nil && !t.log.Enabled(context.Background(), level):
 		return
 	}
-	attrs := make([]slog.Attr, 0, 24)
+	s := t.scratch.get()
+	defer t.scratch.put(s)
+	s.attrs = appendFields(s.attrs, call, out, took)
+	if t.lines != nil {
+		t.lines.write(s, time.Now(), level)
+		return
+	}
+	t.log.LogAttrs(context.Background(), level, "call", s.attrs...)
+}
+
+// appendFields appends what the line of a call says.
+func appendFields(attrs []slog.Attr, call *rpc.Call, out rpc.Outcome, took time.Duration) []slog.Attr {
 	attrs = append(attrs, slog.String("door", call.Door))
 	if call.Method != nil {
 		attrs = append(attrs, slog.String("method", call.Method.Name))
@@ -137,7 +155,7 @@ func (t *Telemetry) line(call *rpc.Call, out rpc.Outcome, took time.Duration) {
 	if out.Err != nil {
 		attrs = append(attrs, slog.String("error", out.Err.Error()))
 	}
-	t.log.LogAttrs(context.Background(), level, "call", attrs...)
+	return attrs
 }
 
 func appendText(attrs []slog.Attr, key, value string) []slog.Attr {
