@@ -75,16 +75,18 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	}
 	g.level.Set(levelOf(cfg.GetLogging().GetLevel()))
 	g.log = g.options.log
-	access := g.log
 	if g.log == nil {
 		g.log = newLogger(os.Stderr, g.level, cfg.GetLogging().GetFormat())
 		g.lines = &buffer{w: os.Stderr}
-		access = newLogger(g.lines, g.level, cfg.GetLogging().GetFormat())
 	}
 	g.clusters = &clusters{log: g.log}
 	measured := telemetry.Options{Registerer: g.metrics}
-	if cfg.GetLogging().GetAccess() {
-		measured.Log = access
+	switch {
+	case !cfg.GetLogging().GetAccess():
+	case g.lines != nil:
+		measured.Lines = &telemetry.Lines{W: g.lines, JSON: cfg.GetLogging().GetFormat() == configv1.Format_FORMAT_JSON, Level: g.level}
+	default:
+		measured.Log = g.log
 	}
 	g.telemetry = telemetry.New(measured)
 	g.limits = newLimits(g.metrics)
