@@ -60,6 +60,9 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 		return err
 	}
 	h.methods = byName(h.schema.Methods, h.self.methods)
+	if h.callers, err = g.buildAuthn(h, file); err != nil {
+		return err
+	}
 	chain, err := g.buildChain(h, file)
 	if err != nil {
 		return err
@@ -100,6 +103,16 @@ func buildRouter(bindings []*rpc.Binding, cfg *configv1.Config) (*router.Table, 
 }
 
 func buildPolicies(methods []*rpc.Method, file *config.File) (*policy.Set, error) {
+	rules, errs := rulesOf(file)
+	set := policy.Resolve(methods, rules)
+	for _, m := range methods {
+		errs = append(errs, unsupported(m, set.Of(m.Name))...)
+	}
+	return set, errors.Join(errs...)
+}
+
+// rulesOf returns the operator's policies, and what is wrong with their selectors.
+func rulesOf(file *config.File) ([]policy.Rule, []error) {
 	var rules []policy.Rule
 	var errs []error
 	for i, r := range file.Config.GetPolicies() {
@@ -112,11 +125,7 @@ func buildPolicies(methods []*rpc.Method, file *config.File) (*policy.Set, error
 			rules = append(rules, policy.Rule{Selector: selector, Policy: r.GetPolicy(), Origin: file.Position(fmt.Sprintf("policies[%d]", i)).String()})
 		}
 	}
-	set := policy.Resolve(methods, rules)
-	for _, m := range methods {
-		errs = append(errs, unsupported(m, set.Of(m.Name))...)
-	}
-	return set, errors.Join(errs...)
+	return rules, errs
 }
 
 // buildChain links the interceptors, the outermost first. A program that
@@ -131,10 +140,11 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		{Unary: g.telemetry.Unary(), Stream: g.telemetry.Stream()},
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
+		h.callers.interceptor(), // refuses before a byte of the body was read
 		limits, // after who is calling is known, before the body is read
 	}
 	all = append(all, g.options.interceptors...)
-	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of}), nil
+	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops}), nil
 }
 
 // buildDeadline reads the bounds of each method. A policy for a whole group of
@@ -187,9 +197,9 @@ func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec 
 		Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, Profile: profile,
 		Policy:          func(m *rpc.Method) *policyv1.Rest { return h.policies.Of(m.Name).Policy.GetRest() },
 		Streams:         func(m *rpc.Method) *policyv1.Streams { return h.policies.Of(m.Name).Policy.GetStreams() },
-		RequestHeaders:  headers.GetRequest(),
+		RequestHeaders:  h.callers.requestHeaders(headers.GetRequest()),
 		ResponseHeaders: headers.GetResponse(),
-		ReservedHeaders: headers.GetReserved(),
+		ReservedHeaders: slices.Concat(headers.GetReserved(), h.callers.identity),
 		TimeoutHeader:   c.GetTimeoutHeader(),
 		StatusHeader:    c.GetStatusHeader(),
 		SystemQuery:     c.GetSystemQuery(),

@@ -26,12 +26,13 @@ type Gateway struct {
 	log     *slog.Logger
 	level   *slog.LevelVar
 
-	house     atomic.Pointer[house]
-	clusters  *clusters
-	telemetry *telemetry.Telemetry
-	limits    *limits
-	metrics   *prometheus.Registry
-	reloads   *prometheus.CounterVec
+	house       atomic.Pointer[house]
+	clusters    *clusters
+	credentials *credentials
+	telemetry   *telemetry.Telemetry
+	limits      *limits
+	metrics     *prometheus.Registry
+	reloads     *prometheus.CounterVec
 
 	reloading sync.Mutex   // one reload at a time; guards what follows
 	running   *config.File // what serves
@@ -80,6 +81,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 		g.lines = &buffer{w: os.Stderr}
 	}
 	g.clusters = &clusters{log: g.log}
+	g.credentials = newCredentials(g.log)
 	measured := telemetry.Options{Registerer: g.metrics}
 	switch {
 	case !cfg.GetLogging().GetAccess():

@@ -21,6 +21,7 @@ type house struct {
 	policies *policy.Set
 	backends *backends
 	self     *self
+	callers  *callers
 
 	router  *router.Table
 	methods map[string]*rpc.Method // by full method name, the gateway's own included

@@ -20,6 +20,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) 
 		return
 	}
 	defer h.leave()
+	h.callers.carriers.take(r, call)
 	switch {
 	case native.Is(r):
 		call.Method = h.methods[call.Path]

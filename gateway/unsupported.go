@@ -10,7 +10,7 @@ import (
 // What a policy asks for and this version does not do. Ignoring the guards
 // would leave a door open that somebody believes shut, so they are refused;
 // the comforts are only missed, so they are warned about.
-func missingGuards() []string   { return []string{"authn", "authz", "version"} }
+func missingGuards() []string   { return []string{"authz", "version"} }
 func missingComforts() []string { return []string{"validation", "streams", "upstream"} }
 
 // unsupported returns what is refused about a method's policy.
