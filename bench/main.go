@@ -80,6 +80,7 @@ func measure(args []string) error {
 	})
 	fs.StringVar(&o.json, "json", "", "`FILE` that the figures are written to")
 	fs.StringVar(&o.markdown, "markdown", "", "`FILE` that the tables are written to")
+	into := fs.String("profile", "", "`DIR` to save profiles of the gateway under each load in, instead of measuring")
 	fs.StringVar(&o.repo, "repo", "..", "the repository's root")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -100,6 +101,9 @@ func measure(args []string) error {
 			return err
 		}
 		o.binaries = []binary{{"transom", path}}
+	}
+	if *into != "" {
+		return profile(&o, dir, *into)
 	}
 	r, err := run(&o, dir)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
-
 )
 
 // counts are how many methods the schemas of the route loads have.
