@@ -59,6 +59,8 @@ type Config struct {
 	Rest *Rest `protobuf:"bytes,9,opt,name=rest,proto3" json:"rest,omitempty"`
 	// gRPC, gRPC-Web and Connect.
 	Grpc *Grpc `protobuf:"bytes,10,opt,name=grpc,proto3" json:"grpc,omitempty"`
+	// WebSockets.
+	Websocket *WebSocket `protobuf:"bytes,18,opt,name=websocket,proto3" json:"websocket,omitempty"`
 	// Which header fields cross the gateway.
 	Headers *Headers `protobuf:"bytes,11,opt,name=headers,proto3" json:"headers,omitempty"`
 	// How callers prove who they are.
@@ -173,6 +175,13 @@ func (x *Config) GetGrpc() *Grpc {
 	return nil
 }
 
+func (x *Config) GetWebsocket() *WebSocket {
+	if x != nil {
+		return x.Websocket
+	}
+	return nil
+}
+
 func (x *Config) GetHeaders() *Headers {
 	if x != nil {
 		return x.Headers
@@ -212,7 +221,7 @@ var File_transom_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/authn.proto\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1etransom/config/v1/limits.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\"\x84\x06\n" +
+	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/authn.proto\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1etransom/config/v1/limits.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\x1a!transom/config/v1/websocket.proto\"\xc0\x06\n" +
 	"\x06Config\x129\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1b.transom.config.v1.ListenerR\tlisteners\x12+\n" +
 	"\x04edge\x18\x02 \x01(\v2\x17.transom.config.v1.EdgeR\x04edge\x12.\n" +
@@ -224,7 +233,8 @@ const file_transom_config_v1_config_proto_rawDesc = "" +
 	"\x06routes\x18\b \x03(\v2\x18.transom.config.v1.RouteR\x06routes\x12+\n" +
 	"\x04rest\x18\t \x01(\v2\x17.transom.config.v1.RestR\x04rest\x12+\n" +
 	"\x04grpc\x18\n" +
-	" \x01(\v2\x17.transom.config.v1.GrpcR\x04grpc\x124\n" +
+	" \x01(\v2\x17.transom.config.v1.GrpcR\x04grpc\x12:\n" +
+	"\twebsocket\x18\x12 \x01(\v2\x1c.transom.config.v1.WebSocketR\twebsocket\x124\n" +
 	"\aheaders\x18\v \x01(\v2\x1a.transom.config.v1.HeadersR\aheaders\x12.\n" +
 	"\x05authn\x18\x0f \x01(\v2\x18.transom.config.v1.AuthnR\x05authn\x129\n" +
 	"\bpolicies\x18\f \x03(\v2\x1d.transom.config.v1.PolicyRuleR\bpolicies\x124\n" +
@@ -256,11 +266,12 @@ var file_transom_config_v1_config_proto_goTypes = []any{
 	(*Route)(nil),      // 8: transom.config.v1.Route
 	(*Rest)(nil),       // 9: transom.config.v1.Rest
 	(*Grpc)(nil),       // 10: transom.config.v1.Grpc
-	(*Headers)(nil),    // 11: transom.config.v1.Headers
-	(*Authn)(nil),      // 12: transom.config.v1.Authn
-	(*PolicyRule)(nil), // 13: transom.config.v1.PolicyRule
-	(*Logging)(nil),    // 14: transom.config.v1.Logging
-	(*Limits)(nil),     // 15: transom.config.v1.Limits
+	(*WebSocket)(nil),  // 11: transom.config.v1.WebSocket
+	(*Headers)(nil),    // 12: transom.config.v1.Headers
+	(*Authn)(nil),      // 13: transom.config.v1.Authn
+	(*PolicyRule)(nil), // 14: transom.config.v1.PolicyRule
+	(*Logging)(nil),    // 15: transom.config.v1.Logging
+	(*Limits)(nil),     // 16: transom.config.v1.Limits
 }
 var file_transom_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: transom.config.v1.Config.listeners:type_name -> transom.config.v1.Listener
@@ -273,16 +284,17 @@ var file_transom_config_v1_config_proto_depIdxs = []int32{
 	8,  // 7: transom.config.v1.Config.routes:type_name -> transom.config.v1.Route
 	9,  // 8: transom.config.v1.Config.rest:type_name -> transom.config.v1.Rest
 	10, // 9: transom.config.v1.Config.grpc:type_name -> transom.config.v1.Grpc
-	11, // 10: transom.config.v1.Config.headers:type_name -> transom.config.v1.Headers
-	12, // 11: transom.config.v1.Config.authn:type_name -> transom.config.v1.Authn
-	13, // 12: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
-	14, // 13: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
-	15, // 14: transom.config.v1.Config.limits:type_name -> transom.config.v1.Limits
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 10: transom.config.v1.Config.websocket:type_name -> transom.config.v1.WebSocket
+	12, // 11: transom.config.v1.Config.headers:type_name -> transom.config.v1.Headers
+	13, // 12: transom.config.v1.Config.authn:type_name -> transom.config.v1.Authn
+	14, // 13: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
+	15, // 14: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
+	16, // 15: transom.config.v1.Config.limits:type_name -> transom.config.v1.Limits
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_config_proto_init() }
@@ -298,6 +310,7 @@ func file_transom_config_v1_config_proto_init() {
 	file_transom_config_v1_policy_proto_init()
 	file_transom_config_v1_schema_proto_init()
 	file_transom_config_v1_upstream_proto_init()
+	file_transom_config_v1_websocket_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
