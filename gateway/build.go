@@ -136,12 +136,17 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 	if err != nil {
 		return nil, err
 	}
+	validation, err := g.buildValidation(h)
+	if err != nil {
+		return nil, err
+	}
 	all := []interceptors.Interceptor{
 		{Unary: g.telemetry.Unary(), Stream: g.telemetry.Stream()},
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
 		h.callers.interceptor(), // refuses before a byte of the body was read
-		limits, // after who is calling is known, before the body is read
+		limits,     // after who is calling is known, before the body is read
+		validation, // the first that reads it
 	}
 	all = append(all, g.options.interceptors...)
 	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops}), nil

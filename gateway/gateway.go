@@ -16,6 +16,7 @@ import (
 	"github.com/transomhq/transom/edge"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
 	"github.com/transomhq/transom/interceptors/telemetry"
+	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
 )
 
@@ -31,6 +32,7 @@ type Gateway struct {
 	credentials *credentials
 	telemetry   *telemetry.Telemetry
 	limits      *limits
+	invalid     *validate.Metrics
 	metrics     *prometheus.Registry
 	reloads     *prometheus.CounterVec
 
@@ -92,6 +94,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	}
 	g.telemetry = telemetry.New(measured)
 	g.limits = newLimits(g.metrics)
+	g.invalid = validate.NewMetrics(g.metrics)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",
 	}, []string{"result"})

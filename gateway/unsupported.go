@@ -11,7 +11,7 @@ import (
 // would leave a door open that somebody believes shut, so they are refused;
 // the comforts are only missed, so they are warned about.
 func missingGuards() []string   { return []string{"authz", "version"} }
-func missingComforts() []string { return []string{"validation", "streams", "upstream"} }
+func missingComforts() []string { return []string{"streams", "upstream"} }
 
 // unsupported returns what is refused about a method's policy.
 func unsupported(m *rpc.Method, e *policy.Effective) []error {
