@@ -169,10 +169,11 @@ func (k *keys) find(ctx context.Context, t *token) ([]*key, error) {
 				return found, nil
 			}
 		}
-		if !k.await(ctx) {
+		fetched := k.await(ctx)
+		set = k.current.Load() // others may have had it fetched meanwhile
+		if !fetched {
 			break
 		}
-		set = k.current.Load()
 	}
 	switch {
 	case set == nil && ctx.Err() != nil:
