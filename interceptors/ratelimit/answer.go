@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strconv"
@@ -99,7 +100,10 @@ func waitText(d time.Duration) string {
 
 // uncounted is the refusal of a call whose limits cannot be asked, and one of
 // which fails closed.
-func uncounted(cause error) *rpc.Error {
+func uncounted(ctx context.Context, cause error) error {
+	if ctx.Err() != nil { // the caller went away, or has no time left
+		return rpc.StatusOf(ctx.Err()).Err()
+	}
 	return rpc.Errorf(codes.Unavailable, "limits cannot be checked at the moment: try again soon").WithCause(cause).
 		WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 }

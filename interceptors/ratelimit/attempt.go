@@ -73,7 +73,7 @@ func (l *Limiter) occupy(a *attempt) (func(), error) {
 	}
 	release, err := l.leases.Acquire(a.caller.ctx, asks, full)
 	if err != nil {
-		return nil, uncounted(err)
+		return nil, uncounted(a.caller.ctx, err)
 	}
 	for i, p := range all {
 		switch {
@@ -143,7 +143,7 @@ func (l *Limiter) ask(a *attempt) error {
 	a.decisions = a.decisions[:len(a.asks)]
 	clear(a.decisions)
 	if err := l.store.Take(a.caller.ctx, a.asks, a.decisions); err != nil {
-		return uncounted(err)
+		return uncounted(a.caller.ctx, err)
 	}
 	return nil
 }
