@@ -64,11 +64,16 @@ type textKey struct {
 	opts           codec.Options
 }
 
-func newPlans(bindings []*rpc.Binding, opts *Options) ([]*plan, error) {
+func newCompiler(opts *Options) *compiler {
 	c := &compiler{opts: opts, system: map[string]bool{"$alt": true, "$fields": true}, settings: map[*rpc.Method]*settings{}, texts: map[textKey]codec.Plan{}}
 	for _, name := range opts.SystemQuery {
 		c.system[name] = true
 	}
+	return c
+}
+
+func newPlans(bindings []*rpc.Binding, opts *Options) ([]*plan, error) {
+	c := newCompiler(opts)
 	plans := make([]*plan, len(bindings))
 	var errs []error
 	for _, b := range bindings {
