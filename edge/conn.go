@@ -49,6 +49,7 @@ type conn struct {
 	busy  bool   // a request was handed over, and not finished
 	stash []byte // read, and not handed over
 	ready int    // bytes of stash that may be handed over
+	waste int64  // since when a body that no handler wants is read, or 0
 
 	phase   atomic.Int32
 	closed  atomic.Bool
@@ -57,6 +58,9 @@ type conn struct {
 	idle    atomic.Int64 // since when no request is in progress, or 0
 	head    atomic.Int64 // since when a head is awaited, or 0
 	writing atomic.Int64 // since when a write has not progressed, or 0
+
+	wanted  atomic.Bool  // the handler reads the body
+	discard atomic.Int64 // waste, during a read, or 0
 
 	mu        sync.Mutex
 	exchanges *exchange // a list of those in progress
@@ -130,7 +134,14 @@ func (c *conn) readBody(p []byte) (int, error) {
 	if err := c.guard.Err(); err != nil {
 		return 0, err
 	}
+	if !c.wanted.Load() {
+		if c.waste == 0 {
+			c.waste = c.s.now()
+		}
+		c.discard.Store(c.waste)
+	}
 	n, err := c.Conn.Read(p)
+	c.discard.Store(0)
 	_, pass, ferr := c.guard.Next(p[:n])
 	if c.guard.Between() {
 		c.inBody.Store(false)
@@ -246,6 +257,7 @@ func (c *conn) begin() {
 	}
 	c.head.Store(0)
 	c.idle.Store(0)
+	c.waste = 0
 }
 
 // rest marks that the request in progress is finished. The server calls it, on

@@ -164,7 +164,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	began := b.x.s.now()
 	b.x.reading.Store(began)
+	b.x.conn.wanted.Store(true)
 	n, err := b.ReadCloser.Read(p)
+	b.x.conn.wanted.Store(false)
 	b.x.reading.Store(0)
 	if now := b.x.s.now(); now != began {
 		b.waits.Add(now - began)

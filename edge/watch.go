@@ -34,6 +34,11 @@ func (s *Server) late(since int64, limit time.Duration) bool {
 	return since != 0 && limit > 0 && time.Duration(s.now()-since) > limit+s.precision
 }
 
+// discardTime is how long a client may take to send the rest of a body that
+// nobody wants. net/http reads it, up to 256 KiB, before it sends the answer, so
+// that the connection can be used again.
+const discardTime = time.Second
+
 // past is a deadline that is over.
 func past() time.Time { return time.Unix(1, 0) }
 
@@ -48,6 +53,9 @@ func (c *conn) look() {
 	if c.s.late(c.writing.Load(), to.WriteIdle) {
 		c.s.stats.tooSlow.Add(1)
 		_ = c.sock.SetDeadline(past())
+	}
+	if c.s.late(c.discard.Load(), discardTime) {
+		_ = c.sock.SetReadDeadline(past()) // the answer is sent, and the connection closed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

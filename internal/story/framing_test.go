@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func openBase(t *testing.T) string {
 	t.Cleanup(func() { _ = backend.Close() })
 	return openGateway(story.Setup{
 		T: t, Schema: story.Compile(t, map[string]string{"base.proto": string(text)}), Backend: backend.Addr().String(), Profile: "strict",
-		Config: map[string]json.RawMessage{"rest": json.RawMessage(`{"max_body_bytes": 1000}`)},
+		Config: map[string]json.RawMessage{"rest": json.RawMessage(`{"max_body_bytes": 1000}`), "edge": json.RawMessage(`{"limits": {"read_timeout": "100ms"}}`)},
 	})
 }
 
@@ -138,6 +139,46 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 				t.Errorf("the refusal is no google.rpc.Status: %s", bodies[0])
 			}
 		})
+	}
+}
+
+// A body that does not arrive is refused with what is wrong with it.
+func TestBrokenBodies(t *testing.T) {
+	addr := openBase(t)
+	for name, c := range map[string]struct {
+		rest   string
+		status int
+		text   string
+	}{
+		"too slow":       {"Content-Length: 10\r\n\r\n{", 408, "the request body arrived too slowly"},
+		"too slow, gzip": {"Content-Length: 10\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b", 408, "the request body arrived too slowly"},
+		"not a chunk":    {"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400, ""},
+		"chunk too long": {"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n", 400, ""},
+		"chunks too many": {"Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("64\r\n"+strings.Repeat(" ", 100)+"\r\n", 11), 413,
+			"request body: larger than the limit of 1000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, bodies := exchange(t, addr, "POST /v1/x HTTP/1.1\r\nHost: api.test\r\n"+c.rest)
+			var st struct {
+				Code    int
+				Message string
+			}
+			if len(got) != 1 || got[0].StatusCode != c.status || json.Unmarshal([]byte(bodies[0]), &st) != nil || st.Code == 0 || c.text != "" && st.Message != c.text {
+				t.Errorf("got %v %q, want %d %q and a closed connection", statuses(got), bodies, c.status, c.text)
+			}
+			t.Log(st.Message)
+		})
+	}
+}
+
+// A refusal costs no connection when the body has come anyway.
+func TestRefusedKeepsTheConnection(t *testing.T) {
+	addr := openBase(t)
+	got, _ := exchange(t, addr, "POST /nowhere HTTP/1.1\r\nHost: api.test\r\nContent-Length: 2\r\n\r\n{}"+
+		"POST /v1/x HTTP/1.1\r\nHost: api.test\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"+
+		"GET /nowhere HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n")
+	if want := []string{"404 Not Found", "415 Unsupported Media Type", "404 Not Found"}; !slices.Equal(statuses(got), want) {
+		t.Errorf("got %q, want %q", statuses(got), want)
 	}
 }
 

@@ -278,7 +278,10 @@ func tooLarge(limit int64) error {
 // readError says why the client's body ended early.
 func (x *exchange) readError(err error) error {
 	var limit *http.MaxBytesError
+	var said *rpc.Error // by the edge: too slow, too large, broken framing
 	switch {
+	case errors.As(err, &said):
+		return said
 	case errors.As(err, &limit):
 		return tooLarge(limit.Limit)
 	case x.r.Context().Err() != nil && errors.Is(x.r.Context().Err(), context.Canceled):
