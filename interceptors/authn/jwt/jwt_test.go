@@ -279,9 +279,9 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 	for n := range 5 {
 		time.Sleep(interval)
-		last := current.Load()[1]
+		before, last := current.Load()[0], current.Load()[1]
 		next := newSigner(t, fmt.Sprint("k", n+1), "ES256")
-		i.publish(t, last, next)
+		i.publish(t, before, last, next) // before: calls under way may still have its tokens
 		current.Store(&[2]*signer{last, next})
 	}
 	time.Sleep(interval)
