@@ -67,7 +67,7 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 	if err != nil {
 		return err
 	}
-	return buildDoors(h, cfg, chain)
+	return g.buildDoors(h, cfg, chain)
 }
 
 // nextLoader returns a loader that remembers what servers told the one before.
@@ -132,7 +132,7 @@ func rulesOf(file *config.File) ([]policy.Rule, []error) {
 // embeds the gateway has its own after ours.
 func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, error) {
 	methods := slices.Concat(h.schema.Methods, h.self.methods)
-	limits, err := g.buildLimits(file, h.schema.Methods, h.policies)
+	limits, err := g.buildLimits(h, file)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +145,8 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
 		h.callers.interceptor(), // refuses before a byte of the body was read
-		limits,     // after who is calling is known, before the body is read
-		validation, // the first that reads it
+		limits,                  // after who is calling is known, before the body is read
+		validation,              // the first that reads it
 	}
 	all = append(all, g.options.interceptors...)
 	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops}), nil
@@ -170,15 +170,17 @@ func buildDeadline(methods []*rpc.Method, policies *policy.Set) interceptors.Int
 	}
 }
 
-func buildDoors(h *house, cfg *configv1.Config, handler rpc.Handler) error {
+func (g *Gateway) buildDoors(h *house, cfg *configv1.Config, handler rpc.Handler) error {
 	maxMessage := int(cfg.GetGrpc().GetMaxReceiveBytes())
 	h.native = native.New(native.Options{Handler: handler, MaxReceiveBytes: maxMessage})
 	h.web = grpcweb.New(grpcweb.Options{Handler: handler, MaxReceiveBytes: maxMessage})
 	jsonCodec := buildCodec(cfg)
 	h.connect = connect.New(connect.Options{Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, MaxReceiveBytes: maxMessage})
 	var err error
-	h.rest, err = rest.New(h.schema.Bindings, restOptions(h, cfg, handler, jsonCodec))
-	return err
+	if h.rest, err = rest.New(h.schema.Bindings, restOptions(h, cfg, handler, jsonCodec)); err != nil {
+		return err
+	}
+	return g.buildSockets(h, cfg, handler)
 }
 
 func buildCodec(cfg *configv1.Config) codec.Codec {

@@ -18,6 +18,7 @@ import (
 	"github.com/transomhq/transom/interceptors/telemetry"
 	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
+	"github.com/transomhq/transom/transcoder/websocket"
 )
 
 // Gateway is a gateway: listeners in front of the house that serves now.
@@ -32,6 +33,7 @@ type Gateway struct {
 	credentials *credentials
 	telemetry   *telemetry.Telemetry
 	limits      *limits
+	sockets     *websocket.Sockets
 	invalid     *validate.Metrics
 	metrics     *prometheus.Registry
 	reloads     *prometheus.CounterVec
@@ -94,6 +96,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	}
 	g.telemetry = telemetry.New(measured)
 	g.limits = newLimits(g.metrics)
+	g.sockets = newSockets(cfg)
 	g.invalid = validate.NewMetrics(g.metrics)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",
@@ -153,6 +156,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		wg.Go(func() { g.lines.run(background) })
 	}
 	wg.Go(func() { g.reloadOnChange(background) })
+	wg.Go(func() { g.sockets.Run(background) })
+	defer g.edge.OnDrain(g.sockets.Drain)()
 	for _, addr := range g.Addrs() {
 		g.log.Info("listening on "+addr.String(), "address", addr.String(), "for", "clients")
 	}

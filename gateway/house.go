@@ -11,6 +11,7 @@ import (
 	"github.com/transomhq/transom/transcoder/grpcweb"
 	"github.com/transomhq/transom/transcoder/native"
 	"github.com/transomhq/transom/transcoder/rest"
+	"github.com/transomhq/transom/transcoder/websocket"
 )
 
 // house is everything that was built from one configuration and one schema. It
@@ -30,6 +31,9 @@ type house struct {
 	native  *native.Door
 	web     *grpcweb.Door
 	connect *connect.Door
+	sockets *websocket.Door // nil: none
+
+	manyPath, ticketPath string // of sockets
 
 	material string // a digest of the files that the clusters were opened with
 

@@ -19,9 +19,17 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) 
 		http.Error(w, "the gateway has ended", http.StatusServiceUnavailable)
 		return
 	}
+	if h.isMany(r, call) { // enters for each of its calls
+		h.callers.carriers.take(r, call)
+		h.leave()
+		g.sockets.ServeMany(w, r, call, g.enterSockets)
+		return
+	}
 	defer h.leave()
 	h.callers.carriers.take(r, call)
 	switch {
+	case h.isSocket(r, call):
+		h.serveSocket(w, r, call)
 	case native.Is(r):
 		call.Method = h.methods[call.Path]
 		h.native.Serve(w, r, call)

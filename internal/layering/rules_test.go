@@ -31,6 +31,8 @@ var rules = []rule{
 		"five bytes and a compression, shared by the doors that frame messages"},
 	{"transcoder/serverstream/...", []string{"rpc", "transcoder/envelope"},
 		"the part of a grpc.ServerStream that all doors share"},
+	{"transcoder/websocket/...", []string{"rpc", "gen/transom/websocket/v1", "transcoder/websocket/..."},
+		"it speaks an envelope of our own, and gateway lends it the rest"},
 	{"transcoder/*/...", []string{"rpc", "gen/transom/policy/v1", "transcoder/codec/...", "transcoder/envelope", "transcoder/serverstream"},
 		"doors do not know each other: how a call looks on one wire says nothing about another"},
 	{"interceptors", []string{"rpc"},
