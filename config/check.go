@@ -30,6 +30,7 @@ func (f *File) check() {
 	f.checkRoutes()
 	f.checkHeaders()
 	f.checkPolicies()
+	f.checkLimits()
 	f.checkAuthn()
 }
 

@@ -1,16 +1,18 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"fmt"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/transomhq/transom/config"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
 	"github.com/transomhq/transom/interceptors"
-	"github.com/transomhq/transom/interceptors/policy"
 	"github.com/transomhq/transom/interceptors/ratelimit"
+	"github.com/transomhq/transom/interceptors/ratelimit/redisstore"
 	"github.com/transomhq/transom/rpc"
 )
 
@@ -23,10 +25,18 @@ type limits struct {
 	mu      sync.Mutex
 	memory  *ratelimit.Memory
 	maxKeys int32
+	redis   map[string]*sharedRedis // by description
+}
+
+// sharedRedis is a Redis server that houses of the same description ask.
+type sharedRedis struct {
+	store  *redisstore.Store
+	shared *ratelimit.Shared
+	refs   int
 }
 
 func newLimits(reg prometheus.Registerer) *limits {
-	return &limits{metrics: ratelimit.NewMetrics(reg), leases: ratelimit.NewMemoryLeases()}
+	return &limits{metrics: ratelimit.NewMetrics(reg), leases: ratelimit.NewMemoryLeases(), redis: map[string]*sharedRedis{}}
 }
 
 // inMemory returns the counts of this process. They start anew only when
@@ -40,15 +50,76 @@ func (l *limits) inMemory(maxKeys int32) *ratelimit.Memory {
 	return l.memory
 }
 
+// inRedis returns the counts in the server of a description, and the function
+// that gives it back.
+func (l *limits) inRedis(description string, c *configv1.RedisStore, tlsConfig *tls.Config, local *ratelimit.Memory) (*ratelimit.Shared, func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := l.redis[description]
+	if one == nil {
+		store := redisstore.New(redisstore.Options{
+			Addresses: c.GetAddresses(), Cluster: c.GetCluster(), Username: c.GetUsername(), Password: c.GetPassword().GetValue(),
+			Database: int(c.GetDatabase()), TLS: tlsConfig, Prefix: c.GetPrefix(), Connections: int(c.GetConnections()),
+			Lease: c.GetLease().AsDuration(),
+		})
+		one = &sharedRedis{store: store, shared: ratelimit.NewShared(ratelimit.SharedOptions{
+			Store: store, Leases: store, Local: local, LocalLeases: l.leases,
+			Timeout: c.GetTimeout().AsDuration(), Metrics: l.metrics,
+		})}
+		l.redis[description] = one
+	}
+	one.refs++
+	return one.shared, sync.OnceFunc(func() { l.release(description) })
+}
+
+func (l *limits) release(description string) {
+	l.mu.Lock()
+	one := l.redis[description]
+	one.refs--
+	last := one.refs == 0
+	if last {
+		delete(l.redis, description)
+	}
+	l.mu.Unlock()
+	if last {
+		_ = one.store.Close() // nobody asks it any more
+	}
+}
+
+// openStore sets where the limits of a house are counted.
+func (g *Gateway) openStore(c *configv1.Limits, h *house, opts *ratelimit.Options) error {
+	local := g.limits.inMemory(c.GetMaxKeys())
+	opts.Store, opts.Leases = local, g.limits.leases
+	if c.GetRedis() == nil {
+		return nil
+	}
+	tlsConfig, material, err := clientTLS(c.GetRedis().GetTls())
+	if err != nil {
+		return fmt.Errorf("limits.redis.%w", err)
+	}
+	h.material += string(material)
+	// The memory that counts when Redis cannot is a part of the description.
+	description, err := proto.MarshalOptions{Deterministic: true}.Marshal(&configv1.Limits{MaxKeys: c.MaxKeys, Redis: c.GetRedis()})
+	if err != nil {
+		return fmt.Errorf("limits.redis: %w", err)
+	}
+	shared, release := g.limits.inRedis(string(description)+string(material), c.GetRedis(), tlsConfig, local)
+	h.release = append(h.release, release)
+	opts.Store, opts.Leases = shared, shared
+	return nil
+}
+
 // buildLimits compiles the limits of methods, from their policies and the plans.
-func (g *Gateway) buildLimits(file *config.File, methods []*rpc.Method, policies *policy.Set) (interceptors.Interceptor, error) {
+func (g *Gateway) buildLimits(h *house, file *config.File) (interceptors.Interceptor, error) {
 	cfg := file.Config.GetLimits()
 	opts := ratelimit.Options{
-		DefaultPlan: cfg.GetDefaultPlan(), Plans: plansOf(file, cfg.GetPlans()),
-		Store: g.limits.inMemory(cfg.GetMaxKeys()), Leases: g.limits.leases, Metrics: g.limits.metrics,
+		DefaultPlan: cfg.GetDefaultPlan(), Plans: plansOf(file, cfg.GetPlans()), Metrics: g.limits.metrics,
 	}
-	for _, m := range methods {
-		e := policies.Of(m.Name)
+	if err := g.openStore(cfg, h, &opts); err != nil {
+		return interceptors.Interceptor{}, err
+	}
+	for _, m := range h.schema.Methods {
+		e := h.policies.Of(m.Name)
 		opts.Methods = append(opts.Methods, ratelimit.Method{Desc: m.Desc, Limits: e.Policy.GetLimits(), Origin: e.Origins["limits"].Text})
 	}
 	limiter, err := ratelimit.New(opts)

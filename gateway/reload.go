@@ -155,8 +155,12 @@ func watchedFiles(source config.Source, cfg *configv1.Config) []string {
 	if source.Path != "" {
 		paths = append(paths, source.Path)
 	}
+	clients := []*configv1.ClientTls{cfg.GetLimits().GetRedis().GetTls()}
 	for _, c := range cfg.GetClusters() {
-		for _, p := range []string{c.GetTls().GetCa(), c.GetTls().GetCert(), c.GetTls().GetKey()} {
+		clients = append(clients, c.GetTls())
+	}
+	for _, c := range clients {
+		for _, p := range []string{c.GetCa(), c.GetCert(), c.GetKey()} {
 			if p != "" {
 				paths = append(paths, p)
 			}
