@@ -52,6 +52,7 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 	if h.router, err = buildRouter(h.schema.Bindings, cfg); err != nil {
 		return err
 	}
+	h.formForGet = cfg.GetRest().GetProfile() == configv1.Profile_PROFILE_GRPC_GATEWAY
 	if h.policies, err = buildPolicies(h.schema.Methods, file); err != nil {
 		return err
 	}

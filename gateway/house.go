@@ -24,7 +24,10 @@ type house struct {
 	self     *self
 	callers  *callers
 
-	router  *router.Table
+	router *router.Table
+	// formForGet takes a POST of a form for a GET (profile grpc-gateway).
+	formForGet bool
+
 	methods map[string]*rpc.Method // by full method name, the gateway's own included
 
 	rest    *rest.Door

@@ -48,7 +48,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) 
 func (h *house) serveREST(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 	match := matches.get()
 	defer matches.put(match)
-	if err := h.router.Match(r.Method, call.Path, match); err != nil {
+	if err := h.match(r, call.Path, match); err != nil {
 		if allow := h.router.Allow(call.Path); r.Method == http.MethodOptions && len(allow) > 0 {
 			answerOptions(w, call, allow)
 			return
@@ -58,6 +58,25 @@ func (h *house) serveREST(w http.ResponseWriter, r *http.Request, call *rpc.Call
 	}
 	call.Binding, call.Method = match.Binding, match.Binding.Method
 	h.rest.Serve(w, r, call, match)
+}
+
+// match finds the binding that a request means. grpc-gateway takes a POST of
+// a form for a GET, or for what X-HTTP-Method-Override says, where nothing is
+// bound to POST; its clients may rely on that.
+func (h *house) match(r *http.Request, path string, match *rpc.Match) *rpc.Error {
+	method := r.Method
+	form := h.formForGet && method == http.MethodPost && r.Header.Get("Content-Type") == "application/x-www-form-urlencoded"
+	if over := r.Header.Get("X-Http-Method-Override"); form && over != "" {
+		method = strings.ToUpper(over)
+	}
+	err := h.router.Match(method, path, match)
+	if err != nil && form && method == http.MethodPost {
+		match.Reset()
+		if h.router.Match(http.MethodGet, path, match) == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // answerOptions says which HTTP methods a known path has.
