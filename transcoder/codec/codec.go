@@ -46,6 +46,10 @@ type Options struct {
 	Indent          int  // spaces; 0 is one line without spaces
 	DiscardUnknown  bool // ignore JSON members that name no field, and unknown enum names
 
+	// AllowPartial lets required fields (proto2) be missing in JSON text, for
+	// whoever adds more to the message and looks for them then.
+	AllowPartial bool
+
 	// MaxDepth bounds nesting in both directions; 0 means 100, as C++ and Java backends do.
 	MaxDepth int
 	// MaxOutput bounds what one call appends, in bytes; 0 means no bound. An

@@ -77,7 +77,8 @@ func (x *exchange) read(wire []byte, kind contentKind) ([]byte, error) {
 		}
 		wire = x.fillMask(wire, *body, kind, t)
 	}
-	return t.write(wire, 0), nil
+	wire = t.write(wire, 0)
+	return wire, x.plan.missing(wire)
 }
 
 func (x *exchange) readQuery(t *tree) error {

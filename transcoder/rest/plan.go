@@ -18,10 +18,12 @@ type plan struct {
 	set     *settings
 	input   protoreflect.MessageDescriptor
 	guard   *guard // nil when the path binds nothing
-	body    bodyPlan
-	out     answerPlan
-	mask    *maskPlan   // nil when no mask is filled in
-	stream  *streamPlan // nil of a unary method
+	// required says that there are required fields (proto2) in the request.
+	required bool
+	body     bodyPlan
+	out      answerPlan
+	mask     *maskPlan   // nil when no mask is filled in
+	stream   *streamPlan // nil of a unary method
 }
 
 // bodyPlan is which part of the request message the body fills, and how.
@@ -97,6 +99,7 @@ func (c *compiler) plan(b *rpc.Binding) (*plan, error) {
 		c.settings[b.Method] = set
 	}
 	p := &plan{binding: b, set: set, input: b.Method.Desc.Input()}
+	p.required = hasRequired(p.input, map[protoreflect.FullName]bool{})
 	for i, v := range b.Variables {
 		if err := checkVariable(v, set.lax); err != nil {
 			return nil, err
@@ -151,7 +154,9 @@ func (c *compiler) planBody(p *plan) error {
 	}
 	b.httpBody = b.message != nil && b.message.FullName() == httpBodyName
 	var err error
-	b.text, err = c.text(p.input, b.fields, p.set.codec)
+	opts := p.set.codec
+	opts.AllowPartial = p.required // path and query add to the body
+	b.text, err = c.text(p.input, b.fields, opts)
 	return err
 }
 

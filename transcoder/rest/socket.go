@@ -113,7 +113,8 @@ func (s *Shape) request(dst, body []byte, kind contentKind) ([]byte, error) {
 	if err := x.protectPath(t, dst); err != nil {
 		return dst, err
 	}
-	return t.write(x.fillMask(dst, body, kind, t), 0), nil
+	dst = t.write(x.fillMask(dst, body, kind, t), 0)
+	return dst, x.plan.missing(dst)
 }
 
 // ResponseJSON appends the JSON text of a response in wire format, in one line.

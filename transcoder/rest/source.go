@@ -180,11 +180,14 @@ func (s *bodySource) message(body []byte, kind contentKind) (mem.BufferSlice, er
 	if *wire, err = x.appendBody(*wire, body, kind); err == nil {
 		err = x.protectPath(t, *wire)
 	}
+	if err == nil {
+		*wire = t.write(x.fillMask(*wire, body, kind, t), 0)
+		err = x.plan.missing(*wire)
+	}
 	if err != nil {
 		x.door.pool.Put(wire)
 		return nil, s.numbered(err)
 	}
-	*wire = t.write(x.fillMask(*wire, body, kind, t), 0)
 	return mem.BufferSlice{mem.NewBuffer(wire, x.door.pool)}, nil
 }
 

@@ -37,7 +37,7 @@ type reader struct {
 	slots   []uint32 // hash tables of map keys, a stack
 	seed    maphash.Seed
 	tens    [23]float64 // powers of ten
-	inAny   int         // inside Any required fields are not checked
+	inAny   int         // above 0, as inside Any, required fields are not checked
 	work    int         // messages, skipped values and key comparisons, for tests
 	misses  uint32      // guesses of names that were wrong
 	typeURL field       // stands for the member "@type"
@@ -87,6 +87,9 @@ func (r *reader) run(p *plan, dst, text []byte) ([]byte, error) {
 	r.in = append(append(r.in[:0], text...), pad[:]...)
 	r.plan, r.n, r.out, r.left = p, len(text), dst, p.opts.MaxDepth
 	r.holes, r.extra, r.inAny, r.work = r.holes[:0], 0, 0, 0
+	if p.opts.AllowPartial {
+		r.inAny = 1
+	}
 	r.sets, r.exts, r.keys, r.slots = r.sets[:0], r.exts[:0], r.keys[:0], r.slots[:0]
 	i := r.space(0)
 	if p.field != nil {

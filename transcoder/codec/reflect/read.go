@@ -31,7 +31,7 @@ func (p *plan) AppendWire(dst, text []byte) (out []byte, err error) {
 	}
 	m := p.message()
 	opts := protojson.UnmarshalOptions{
-		AllowPartial:   p.root.Field != nil,
+		AllowPartial:   p.root.Field != nil || p.opts.AllowPartial,
 		DiscardUnknown: p.opts.DiscardUnknown,
 		Resolver:       p.opts.Resolver,
 		RecursionLimit: p.opts.MaxDepth,
@@ -39,7 +39,7 @@ func (p *plan) AppendWire(dst, text []byte) (out []byte, err error) {
 	if err := opts.Unmarshal(whole, m); err != nil {
 		return dst, p.readError(text, whole, err)
 	}
-	if p.root.Field != nil {
+	if p.root.Field != nil && !p.opts.AllowPartial {
 		if err := checkField(m.ProtoReflect(), p.root.Field); err != nil {
 			return dst, p.readError(text, whole, err)
 		}
