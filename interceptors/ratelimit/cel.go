@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -38,7 +37,7 @@ func compileCEL(text string, in protoreflect.MessageDescriptor) (*key, error) {
 	if issues.Err() != nil {
 		return nil, fmt.Errorf("key.cel: %w", issues.Err())
 	}
-	if !ast.OutputType().IsExactType(cel.StringType) {
+	if t := ast.OutputType(); !t.IsExactType(cel.StringType) && !t.IsExactType(cel.DynType) { // a claim's type is not known
 		return nil, fmt.Errorf("key.cel: the expression is of type %s, want string", ast.OutputType())
 	}
 	program, err := env.Program(ast, cel.CostLimit(maxCELCost), cel.EvalOptions(cel.OptOptimize))
@@ -79,11 +78,8 @@ func evalKey(program cel.Program, vars []string, c *caller) (string, error) {
 	if err != nil {
 		return "", nil //nolint:nilerr // the address stands in, as for any key that a call has not
 	}
-	text, ok := out.Value().(string)
-	if !ok {
-		return "", rpc.Errorf(codes.Internal, "internal error").WithCause(fmt.Errorf("key.cel gave a %T", out.Value()))
-	}
-	if text == "" {
+	text, ok := claimText(out.Value())
+	if !ok || text == "" {
 		return "", nil
 	}
 	return bounded("cel:" + text), nil

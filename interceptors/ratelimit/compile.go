@@ -238,17 +238,17 @@ func (sc *scope) name(bucket, kind string, i int, what string) (name, place stri
 		if i > 0 {
 			name = fmt.Sprintf("%s-%d", name, i+1)
 		}
-		return name, fmt.Sprintf("%s/%s/%s[%d]", kind, period(kind, what), sc.own, i), nil
+		return name, fmt.Sprintf("%s/%s/%s/%s[%d]", kind, period(kind, what), sc.own, kind, i), nil
 	}
 	if len(bucket) > 64 || strings.ContainsFunc(bucket, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\{}`, r) }) {
 		return "", "", fmt.Errorf("bucket: want a name of up to 64 printable ASCII characters, not %q", bucket)
 	}
 	place = kind + "/" + period(kind, what) + "/" + sc.shared + bucket
 	id := kind + sc.shared + bucket
-	if sc.used[id] {
+	if sc.used[sc.shared+bucket] {
 		return "", "", fmt.Errorf("bucket: %q is named twice: a call would be counted twice", bucket)
 	}
-	sc.used[id] = true
+	sc.used[sc.shared+bucket] = true
 	first, ok := sc.buckets[id]
 	if !ok {
 		sc.buckets[id] = declared{what, sc.own}
