@@ -79,10 +79,17 @@ func unsupported(text, field, value string) error {
 	return e
 }
 
-// unexpectedBody refuses a body that no field takes. One of unknown length may
+// unexpectedBody refuses a body that no field takes, or drops it. One of unknown length may
 // still be empty, which only reading it shows.
 func (x *exchange) unexpectedBody() error {
 	if x.door.opts.Profile != Strict {
+		// Read away, as those gateways do: until a body was read to its end,
+		// net/http does not notice that the client has gone.
+		if n, err := io.Copy(io.Discard, io.LimitReader(x.r.Body, x.plan.set.maxBody+1)); err != nil {
+			return x.readError(err)
+		} else if n > x.plan.set.maxBody {
+			return tooLarge(x.plan.set.maxBody)
+		}
 		return nil
 	}
 	refusal := rpc.Errorf(codes.InvalidArgument, "request body: %s %s takes none", x.plan.binding.HTTPMethod, x.plan.binding.Template)
