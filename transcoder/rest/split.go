@@ -62,6 +62,9 @@ func (s *splitter) next() ([]byte, error) {
 	}
 	for {
 		value, ok, err := s.scan()
+		if ok && int64(len(value)) > s.limit {
+			return nil, errSplitLarge
+		}
 		if ok || err != nil {
 			return value, err
 		}

@@ -58,6 +58,8 @@ type streaming struct {
 	early  alarm // sends the header if the backend takes its time
 	beat   alarm // keeps an idle stream visibly alive
 
+	expected bool // early is set; for the reader
+
 	mu     sync.Mutex // held while writing
 	buf    *[]byte    // the frame being written
 	header metadata.MD
@@ -106,16 +108,32 @@ func (x *exchange) freeBody() {
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{}) // a server without deadlines has none to lift
 }
 
-// ReadMessage implements serverstream.Wire.
+// ReadMessage implements serverstream.Wire. Whoever reads has let the call
+// pass, so the header need not wait for long any more: for the only message,
+// once it is there; for the first of many, at once, since a client may wait for
+// the header before it sends.
 func (s *streaming) ReadMessage() (mem.BufferSlice, error) {
+	if s.x.plan.binding.Method.ClientStreams {
+		s.expectHeader()
+		return s.in.next()
+	}
 	msg, err := s.in.next()
-	if err == nil && s.x.plan.binding.Method.ServerStreams && s.x.form.kind != formRaw {
-		s.early.start(headerDelay, func() time.Duration {
-			_ = s.stream.SendHeader(nil) // a client that has gone is noticed elsewhere
-			return 0
-		})
+	if err == nil {
+		s.expectHeader()
 	}
 	return msg, err
+}
+
+// expectHeader sends the header if nobody does so for a while.
+func (s *streaming) expectHeader() {
+	if s.expected || s.batch == nil || s.x.form.kind == formRaw {
+		return
+	}
+	s.expected = true
+	s.early.start(headerDelay, func() time.Duration {
+		_ = s.stream.SendHeader(nil) // a client that has gone is noticed elsewhere
+		return 0
+	})
 }
 
 // WriteHeader implements serverstream.Wire.
