@@ -141,12 +141,6 @@ func pathDifferences() []Difference {
 			Reason:   "OPTIONS on a known path is answered with its methods (RFC 9110, section 9.3.7); grpc-gateway answers 501",
 			Explains: func(p *Pair, _ Mismatch) bool { return p.Method == "OPTIONS" && p.Transom.Header.Get("Allow") != "" },
 		},
-		{
-			Name:   "form-for-get",
-			Reason: "a POST is a POST: grpc-gateway takes a POST of a form for a GET, or for what X-HTTP-Method-Override says, which lets it pass rules about methods unseen",
-			Explains: func(p *Pair, _ Mismatch) bool {
-				return p.Method == "POST" && p.Header.Get("Content-Type") == "application/x-www-form-urlencoded" && p.Transom.refused()
-			},
 		},
 	}
 }
