@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
@@ -35,8 +36,25 @@ type Options struct {
 	// Connections is how many connections each backend gets; 0 means 1. More
 	// help only when one connection's lock or window is the limit.
 	Connections int
-	// Balancer is a balancer registered with grpc-go; "" means "round_robin".
+	// Balancer is "round_robin" (also ""), "least_request" (the less busy of
+	// two at random) or "consistent_hash" (see Hash). Any other name is one of
+	// grpc-go's registry, which does without ejection, retries elsewhere and
+	// active health checks.
 	Balancer string
+	// Hash is what "consistent_hash" keeps together: "principal", "client" (the
+	// address) or "header:NAME". Calls that have none go round robin.
+	Hash string
+	// Ejection leaves failing endpoints alone.
+	Ejection Ejection
+	// Health asks every endpoint whether it lives.
+	Health HealthCheck
+	// MaxCalls bounds the calls that run at once, MaxPending those that wait
+	// while no endpoint is connected; more are refused at once with
+	// UNAVAILABLE. 0: no bound.
+	MaxCalls, MaxPending int
+	// RetryPercent and MinRetries are the Budget for retries; 0 means 20 % and
+	// 10, negative none.
+	RetryPercent, MinRetries int
 	// MaxReceiveBytes bounds a message from the backend; 0 means 64 MiB.
 	MaxReceiveBytes int
 	// Keepalive pings an idle connection after this long; 0 never does.
@@ -57,9 +75,36 @@ const (
 
 // Cluster is a set of backends. It is safe for concurrent use.
 type Cluster struct {
-	name  string
-	conns []*grpc.ClientConn
-	next  atomic.Uint32
+	name    string
+	conns   []*grpc.ClientConn
+	next    atomic.Uint32
+	pool    *pool
+	guard   *Guard
+	balance balance
+	hash    string
+	checks  *checks
+}
+
+// balance is how our balancer chooses.
+type balance int
+
+const (
+	roundRobin balance = iota
+	leastRequest
+	consistentHash
+	foreign // grpc-go's, which knows no pool
+)
+
+func balanceOf(name string) balance {
+	switch name {
+	case "", "round_robin":
+		return roundRobin
+	case "least_request":
+		return leastRequest
+	case "consistent_hash":
+		return consistentHash
+	}
+	return foreign
 }
 
 var _ grpc.ClientConnInterface = (*Cluster)(nil)
@@ -67,11 +112,12 @@ var _ grpc.ClientConnInterface = (*Cluster)(nil)
 // NewCluster returns the cluster that opts describe. It connects in the
 // background: an unreachable backend fails calls, not the start.
 func NewCluster(opts Options) (*Cluster, error) {
-	dial, target, err := dialOptions(opts)
+	c := &Cluster{name: opts.Name, pool: newPool(opts.Ejection), balance: balanceOf(opts.Balancer), hash: opts.Hash}
+	c.guard = newGuard(opts, func() bool { return c.balance == foreign || c.pool.usable.Load() > 0 })
+	dial, target, err := c.dialOptions(opts)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %q: %w", opts.Name, err)
 	}
-	c := &Cluster{name: opts.Name}
 	for range max(opts.Connections, 1) {
 		conn, err := grpc.NewClient(target, dial...)
 		if err != nil {
@@ -80,10 +126,13 @@ func NewCluster(opts Options) (*Cluster, error) {
 		conn.Connect()
 		c.conns = append(c.conns, conn)
 	}
+	if c.balance != foreign && opts.Health.Interval > 0 {
+		c.checks = startChecks(c, opts.Health)
+	}
 	return c, nil
 }
 
-func dialOptions(opts Options) ([]grpc.DialOption, string, error) {
+func (c *Cluster) dialOptions(opts Options) ([]grpc.DialOption, string, error) {
 	creds := insecure.NewCredentials()
 	if opts.TLS != nil {
 		creds = credentials.NewTLS(opts.TLS)
@@ -113,20 +162,20 @@ func dialOptions(opts Options) ([]grpc.DialOption, string, error) {
 	if opts.Authority != "" {
 		dial = append(dial, grpc.WithAuthority(opts.Authority))
 	}
-	target, static, err := targetOf(opts.Targets)
+	target, source, err := targetOf(opts.Targets)
 	if err != nil {
 		return nil, "", err
 	}
-	if static != nil {
-		dial = append(dial, grpc.WithResolvers(static))
+	if c.balance != foreign {
+		source = clusterResolver{source, c}
 	}
-	return dial, target, nil
+	return append(dial, grpc.WithResolvers(source)), target, nil
 }
 
 func serviceConfig(opts Options) string {
 	balancer := opts.Balancer
-	if balancer == "" {
-		balancer = "round_robin"
+	if balanceOf(balancer) != foreign {
+		balancer = balancerName
 	}
 	if opts.HealthService == nil {
 		return fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, balancer)
@@ -134,8 +183,8 @@ func serviceConfig(opts Options) string {
 	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}],"healthCheckConfig":{"serviceName":%q}}`, balancer, *opts.HealthService)
 }
 
-// targetOf returns the one target that grpc-go dials. Several addresses become
-// a static list.
+// targetOf returns the one target that grpc-go dials and who resolves it.
+// Several addresses become a static list.
 func targetOf(targets []string) (string, resolver.Builder, error) {
 	switch len(targets) {
 	case 0:
@@ -144,10 +193,16 @@ func targetOf(targets []string) (string, resolver.Builder, error) {
 		if !strings.Contains(targets[0], ":") {
 			return "", nil, fmt.Errorf(`target %q has no port: write "host:port"`, targets[0])
 		}
-		if strings.Contains(targets[0], "://") || strings.HasPrefix(targets[0], "unix:") {
-			return targets[0], nil, nil
+		target := targets[0]
+		if !strings.Contains(target, "://") && !strings.HasPrefix(target, "unix:") {
+			target = "dns:///" + target
 		}
-		return "dns:///" + targets[0], nil, nil
+		scheme, _, _ := strings.Cut(target, ":")
+		source := resolver.Get(scheme)
+		if source == nil {
+			return "", nil, fmt.Errorf("target %q: nobody resolves %q here", target, scheme)
+		}
+		return target, source, nil
 	}
 	static := manual.NewBuilderWithScheme("static")
 	var state resolver.State
@@ -195,8 +250,30 @@ func (c *Cluster) State() connectivity.State {
 	return connectivity.Shutdown
 }
 
+// Guard returns what keeps the cluster from being asked too much.
+func (c *Cluster) Guard() *Guard { return c.guard }
+
+// hashKey returns what keeps a call together with others, "" for nothing.
+func (c *Cluster) hashKey(ctx context.Context) string {
+	call := rpc.FromContext(ctx)
+	name, ok := strings.CutPrefix(c.hash, "header:")
+	switch {
+	case ok:
+		md, _ := metadata.FromOutgoingContext(ctx)
+		if values := md.Get(name); len(values) > 0 {
+			return values[0]
+		}
+	case c.hash == "principal" && call.Principal() != nil:
+		return call.Principal().Issuer + "\x00" + call.Principal().Subject
+	case c.hash == "client" && call != nil && call.Client.IsValid():
+		return call.Client.String()
+	}
+	return ""
+}
+
 // Close ends the cluster's connections and every call on them.
 func (c *Cluster) Close() error {
+	c.checks.stop()
 	var errs []error
 	for _, conn := range c.conns {
 		errs = append(errs, conn.Close())

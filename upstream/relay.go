@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/transomhq/transom/rpc"
 )
@@ -19,6 +22,10 @@ type Backend struct {
 	Name string
 	// Conn makes the calls.
 	Conn grpc.ClientConnInterface
+	// Retry is how the method's failed calls are repeated, which needs a Guard.
+	Retry Retry
+	// Guard is the cluster's; nil bounds nothing.
+	Guard *Guard
 }
 
 // Relay is the end of the chain: it passes calls to their backends. It
@@ -37,7 +44,8 @@ func (r *Relay) Unary(method *rpc.Method) grpc.UnaryHandler {
 	if !ok {
 		return func(context.Context, any) (any, error) { return nil, noBackend(method) }
 	}
-	in, out := method.Desc.Input(), method.Desc.Output()
+	in := method.Desc.Input()
+	backend.Retry = backend.Retry.withDefaults()
 	return func(ctx context.Context, req any) (any, error) {
 		msg, err := rpc.MessageOf(in, req)
 		if err != nil {
@@ -50,15 +58,39 @@ func (r *Relay) Unary(method *rpc.Method) grpc.UnaryHandler {
 		if err != nil {
 			return nil, err
 		}
-		reply := rpc.NewMessage(out)
-		var a answer
-		err = backend.Conn.Invoke(up, method.Name, msg, reply, grpc.Header(&a.header), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
-		a.passOn(ctx, backend.Name)
+		if err := backend.Guard.enter(method); err != nil {
+			record(ctx, backend.Name, nil, 0)
+			return nil, err
+		}
+		defer backend.Guard.leave()
+		reply, err := backend.call(ctx, up, method, msg)
 		if err != nil {
+			return nil, err
+		}
+		return reply, nil
+	}
+}
+
+// call makes a unary call, with as many attempts as it may take. up is the
+// context that the backend learns of, ctx the client's.
+func (b *Backend) call(ctx, up context.Context, method *rpc.Method, msg *rpc.Message) (*rpc.Message, error) {
+	t := tries{retry: &b.Retry, guard: b.Guard}
+	reply := rpc.NewMessage(method.Desc.Output())
+	var a answer
+	for {
+		try, done := t.next(up, true)
+		err := b.Conn.Invoke(try, method.Name, msg, reply, grpc.Header(&a.header), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
+		done()
+		if err == nil {
+			a.passOn(ctx, b.Name, t.made)
+			return reply, nil
+		}
+		if !t.again(ctx, err, a.trailer, msg.Len()) {
+			a.passOn(ctx, b.Name, t.made)
 			reply.Free()
 			return nil, failure(ctx, method, err, a.header, a.trailer)
 		}
-		return reply, nil
+		a = answer{}
 	}
 }
 
@@ -69,26 +101,26 @@ type answer struct {
 }
 
 // passOn hands the backend's metadata to the door and names the backend in the record.
-func (a *answer) passOn(ctx context.Context, cluster string) {
+func (a *answer) passOn(ctx context.Context, cluster string, attempts int) {
 	if h := inbound(a.header); len(h) > 0 {
 		_ = grpc.SetHeader(ctx, h) // without a server transport there is nobody to tell
 	}
 	if t := inbound(a.trailer); len(t) > 0 {
 		_ = grpc.SetTrailer(ctx, t)
 	}
-	record(ctx, cluster, &a.peer)
+	record(ctx, cluster, a.peer.Addr, attempts)
 }
 
-func record(ctx context.Context, cluster string, p *peer.Peer) {
+func record(ctx context.Context, cluster string, addr net.Addr, attempts int) {
 	call := rpc.FromContext(ctx)
 	if call == nil {
 		return
 	}
 	endpoint := ""
-	if p.Addr != nil {
-		endpoint = p.Addr.String()
+	if addr != nil {
+		endpoint = addr.String()
 	}
-	call.Update(func(o *rpc.Outcome) { o.Cluster, o.Endpoint, o.Attempts = cluster, endpoint, 1 })
+	call.Update(func(o *rpc.Outcome) { o.Cluster, o.Endpoint, o.Attempts = cluster, endpoint, attempts })
 }
 
 func noBackend(method *rpc.Method) error {
@@ -101,43 +133,110 @@ func (r *Relay) Stream(method *rpc.Method) grpc.StreamHandler {
 	if !ok {
 		return func(any, grpc.ServerStream) error { return noBackend(method) }
 	}
+	backend.Retry = backend.Retry.withDefaults()
+	if method.ClientStreams {
+		backend.Retry.Attempts = 1 // many requests are not kept
+	}
 	desc := &grpc.StreamDesc{StreamName: string(method.Desc.Name()), ClientStreams: method.ClientStreams, ServerStreams: method.ServerStreams}
 	return func(_ any, down grpc.ServerStream) error {
 		ctx, err := r.outgoing(down.Context())
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		s := &stream{method: method, down: down, cancel: cancel}
-		var p peer.Peer
+		s := &stream{method: method, backend: &backend, desc: desc, down: down}
 		// A call that streams nothing up is read first: a request that is
 		// refused never reaches the backend.
 		var first *rpc.Message
 		if !method.ClientStreams {
 			first = rpc.NewMessage(method.Desc.Input())
+			defer first.Free() // run frees it sooner
 			if err := s.receiveOnly(first); err != nil {
 				return err
 			}
 		}
-		s.up, err = backend.Conn.NewStream(ctx, desc, method.Name, grpc.Peer(&p))
-		if err != nil {
-			return failure(down.Context(), method, err, nil, nil)
+		if err := backend.Guard.enter(method); err != nil {
+			record(down.Context(), backend.Name, nil, 0)
+			return err
 		}
-		defer func() { record(down.Context(), backend.Name, &p) }()
-		if first != nil {
-			return s.one(first)
-		}
-		return s.both()
+		defer backend.Guard.leave()
+		return s.run(ctx, first)
 	}
 }
 
 // stream is one call that is not unary, between its client (down) and its backend (up).
 type stream struct {
-	method *rpc.Method
-	down   grpc.ServerStream
-	up     grpc.ClientStream
-	cancel context.CancelFunc
+	method  *rpc.Method
+	backend *Backend
+	desc    *grpc.StreamDesc
+	down    grpc.ServerStream
+	up      grpc.ClientStream
+	attempt *attempt // nil: there is only one
+	cancel  context.CancelFunc
+}
+
+// run makes the call, with as many attempts as it may take. first is its only
+// request, nil for calls that stream up.
+func (s *stream) run(up context.Context, first *rpc.Message) error {
+	t := tries{retry: &s.backend.Retry, guard: s.backend.Guard}
+	for {
+		try, done := t.next(up, false)
+		ended := s.try(try, first, t.made == s.backend.Retry.Attempts)
+		done()
+		if !ended.open && first != nil && t.again(s.down.Context(), ended.err, ended.trailer, first.Len()) {
+			continue
+		}
+		record(s.down.Context(), s.backend.Name, ended.addr, t.made)
+		return ended.tell(s)
+	}
+}
+
+// ending is how an attempt of a stream went.
+type ending struct {
+	err             error // what the backend's side says
+	own             error // what the client's side says, which passes as it is
+	header, trailer metadata.MD
+	addr            net.Addr
+	open            bool // something went down: there is no other attempt
+}
+
+func (e *ending) tell(s *stream) error {
+	if e.own != nil {
+		return e.own
+	}
+	if len(e.trailer) > 0 {
+		s.down.SetTrailer(inbound(e.trailer))
+	}
+	if e.err == nil || errors.Is(e.err, io.EOF) {
+		return nil
+	}
+	return failure(s.down.Context(), s.method, e.err, e.header, e.trailer)
+}
+
+// try makes one attempt; last says that there will be no other.
+func (s *stream) try(ctx context.Context, first *rpc.Message, last bool) (end ending) {
+	s.attempt = attemptOf(ctx)
+	ctx, s.cancel = context.WithCancel(ctx)
+	defer s.cancel()
+	var p peer.Peer
+	defer func() { end.addr = p.Addr }() // before the end of ctx lets grpc-go write it
+	s.up, end.err = s.backend.Conn.NewStream(ctx, s.desc, s.method.Name, grpc.Peer(&p))
+	if end.err != nil {
+		return end
+	}
+	if first == nil {
+		return s.both()
+	}
+	end.err = s.up.SendMsg(first)
+	if end.err != nil && !errors.Is(end.err, io.EOF) { // EOF: the status comes with the next receive
+		return end
+	}
+	if end.err = s.up.CloseSend(); end.err != nil {
+		return end
+	}
+	if last {
+		first.Free()
+	}
+	return s.answers(first, s.backend.Retry.PerTryTimeout)
 }
 
 // receiveOnly reads the one request of a call that streams nothing up.
@@ -152,23 +251,10 @@ func (s *stream) receiveOnly(first *rpc.Message) error {
 	return first.Load()
 }
 
-// one sends the only request and relays the answers, all in one goroutine.
-func (s *stream) one(first *rpc.Message) error {
-	err := s.up.SendMsg(first)
-	first.Free()
-	if err != nil && !errors.Is(err, io.EOF) { // EOF: the status comes with the next receive
-		return failure(s.down.Context(), s.method, err, nil, nil)
-	}
-	if err := s.up.CloseSend(); err != nil {
-		return failure(s.down.Context(), s.method, err, nil, nil)
-	}
-	return s.answers()
-}
-
 // both relays in both directions. The goroutine that reads from the client may
 // outlive the call by the one receive that it is blocked in, which the door
 // ends when Stream has returned.
-func (s *stream) both() error {
+func (s *stream) both() ending {
 	broken := make(chan error, 1)
 	go func() {
 		if err := s.requests(); err != nil {
@@ -176,13 +262,12 @@ func (s *stream) both() error {
 			s.cancel() // the backend learns of it, and answers ends
 		}
 	}()
-	err := s.answers()
+	end := s.answers(nil, 0)
 	select {
-	case err := <-broken:
-		return err
+	case end.own = <-broken:
 	default:
-		return err
 	}
+	return end
 }
 
 // requests passes the client's messages up until it half-closes. An error is
@@ -210,44 +295,52 @@ func (s *stream) requests() error {
 	}
 }
 
-// answers passes the backend's header, messages and trailer down.
-func (s *stream) answers() error {
-	header, err := s.up.Header()
-	if err == nil && header != nil {
-		if err := s.down.SendHeader(inbound(header)); err != nil {
-			return err
+// answers passes the backend's header, messages and trailer down. patience is
+// how long it waits for the header; 0: as long as the call lasts. first is not
+// needed any more when the answer has begun.
+func (s *stream) answers(first *rpc.Message, patience time.Duration) (end ending) {
+	if end.header, end.err = s.await(patience); end.err != nil {
+		end.trailer = s.up.Trailer()
+		return end
+	}
+	if end.header != nil {
+		end.open = true
+		if end.own = s.down.SendHeader(inbound(end.header)); end.own != nil {
+			return end
 		}
+	}
+	if end.open && first != nil {
+		first.Free()
 	}
 	msg := rpc.NewMessage(s.method.Desc.Output())
 	defer msg.Free()
 	for {
-		err := s.up.RecvMsg(msg)
-		if err != nil {
-			trailer := s.up.Trailer()
-			s.down.SetTrailer(inbound(trailer))
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return failure(s.down.Context(), s.method, err, header, trailer)
+		if end.err = s.up.RecvMsg(msg); end.err != nil {
+			break
 		}
-		if err := s.down.SendMsg(msg); err != nil {
-			return err
-		}
-		if !s.method.ServerStreams {
-			// The one answer: the status is there with it.
-			return s.end(header)
+		end.open = true
+		if end.own = s.down.SendMsg(msg); end.own != nil {
+			return end
 		}
 		msg.Reset(s.method.Desc.Output(), nil)
+		if !s.method.ServerStreams { // the one answer: the status is there with it
+			end.err = s.up.RecvMsg(msg)
+			break
+		}
 	}
+	end.trailer = s.up.Trailer()
+	return end
 }
 
-// end reads the status that follows the only answer of a client stream.
-func (s *stream) end(header metadata.MD) error {
-	err := s.up.RecvMsg(rpc.NewMessage(s.method.Desc.Output()))
-	trailer := s.up.Trailer()
-	s.down.SetTrailer(inbound(trailer))
-	if err == nil || errors.Is(err, io.EOF) {
-		return nil
+// await waits for the header. There is none where the answer is only a status.
+func (s *stream) await(patience time.Duration) (metadata.MD, error) {
+	if patience == 0 {
+		return s.up.Header()
 	}
-	return failure(s.down.Context(), s.method, err, header, trailer)
+	late := time.AfterFunc(patience, func() { s.attempt.late.Store(true); s.cancel() })
+	header, err := s.up.Header()
+	if !late.Stop() && s.down.Context().Err() == nil {
+		return nil, status.Error(codes.DeadlineExceeded, "no answer within the attempt's time")
+	}
+	return header, err
 }

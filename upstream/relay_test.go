@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testMethods are the RPCs of grpc-go's interop test service.
-func testMethods(t *testing.T) []*rpc.Method {
+func testMethods(t testing.TB) []*rpc.Method {
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName("grpc.testing.TestService")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func testMethods(t *testing.T) []*rpc.Method {
 }
 
 // serve starts a gRPC server on loopback and returns its address.
-func serve(t *testing.T, srv *grpc.Server) string {
+func serve(t testing.TB, srv *grpc.Server) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,14 @@ func serve(t *testing.T, srv *grpc.Server) string {
 // front is a grpc-go server whose every call runs through a relay: the
 // smallest door there is.
 func front(t *testing.T, targets ...string) *grpc.ClientConn {
-	cluster, err := upstream.NewCluster(upstream.Options{Name: "test", Targets: targets})
+	conn, _ := frontOf(t, upstream.Options{Targets: targets}, upstream.Retry{})
+	return conn
+}
+
+// frontOf is a front whose cluster and retries are as told.
+func frontOf(t testing.TB, opts upstream.Options, retry upstream.Retry) (*grpc.ClientConn, *upstream.Cluster) {
+	opts.Name = "test"
+	cluster, err := upstream.NewCluster(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +72,7 @@ func front(t *testing.T, targets ...string) *grpc.ClientConn {
 		byName[m.Name] = m
 	}
 	relay := &upstream.Relay{Backend: func(*rpc.Method) (upstream.Backend, bool) {
-		return upstream.Backend{Name: "test", Conn: cluster}, true
+		return upstream.Backend{Name: "test", Conn: cluster, Retry: retry, Guard: cluster.Guard()}, true
 	}}
 	chain := interceptors.NewChain(methods, nil, relay)
 	handle := func(_ any, ss grpc.ServerStream) error {
@@ -94,7 +101,7 @@ func front(t *testing.T, targets ...string) *grpc.ClientConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn
+	return conn, cluster
 }
 
 func backend(t *testing.T) string {
