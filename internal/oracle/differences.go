@@ -141,7 +141,6 @@ func pathDifferences() []Difference {
 			Reason:   "OPTIONS on a known path is answered with its methods (RFC 9110, section 9.3.7); grpc-gateway answers 501",
 			Explains: func(p *Pair, _ Mismatch) bool { return p.Method == "OPTIONS" && p.Transom.Header.Get("Allow") != "" },
 		},
-		},
 	}
 }
 
