@@ -106,7 +106,7 @@ func (s *Shape) request(dst, body []byte, kind contentKind) ([]byte, error) {
 		s.scratch = x.scratch
 	}
 	t := &x.scratch.tree
-	dst, err := x.appendBody(dst, body, kind)
+	dst, err := s.appendBody(dst, body, kind)
 	if err != nil {
 		return dst, err
 	}
@@ -115,6 +115,19 @@ func (s *Shape) request(dst, body []byte, kind contentKind) ([]byte, error) {
 	}
 	dst = t.write(x.fillMask(dst, body, kind, t), 0)
 	return dst, x.plan.missing(dst)
+}
+
+// appendBody appends the wire bytes of the field that the body fills. Here, the
+// wire format of a google.api.HttpBody is just that.
+func (s *Shape) appendBody(dst, body []byte, kind contentKind) ([]byte, error) {
+	b := &s.x.plan.body
+	if !b.httpBody || kind != contentProto {
+		return s.x.appendBody(dst, body, kind)
+	}
+	if !validWire(b.message, body, s.x.door.opts.MaxDepth) {
+		return dst, violation(s.x.bodyField(), "message: not a valid %s in protobuf wire format", b.message.FullName())
+	}
+	return wrap(dst, b.fields, func(dst []byte) ([]byte, error) { return append(dst, body...), nil })
 }
 
 // ResponseJSON appends the JSON text of a response in wire format, in one line.
