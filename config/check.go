@@ -32,6 +32,9 @@ func (f *File) check() {
 	f.checkPolicies()
 	f.checkLimits()
 	f.checkAuthn()
+	f.checkAuthz()
+	f.checkCors()
+	f.checkResponseHeaders(f.Config.GetEdge())
 }
 
 // checkRules checks every field by what its proto says about it.

@@ -133,6 +133,10 @@ func rulesOf(file *config.File) ([]policy.Rule, []error) {
 // embeds the gateway has its own after ours.
 func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, error) {
 	methods := slices.Concat(h.schema.Methods, h.self.methods)
+	allowed, err := g.buildAuthz(h, file)
+	if err != nil {
+		return nil, err
+	}
 	limits, err := g.buildLimits(h, file)
 	if err != nil {
 		return nil, err
@@ -145,12 +149,18 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		{Unary: g.telemetry.Unary(), Stream: g.telemetry.Stream()},
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
+		buildStreams(methods, h.policies), // near the door: what waits for a slow client is what it gets
 		h.callers.interceptor(), // refuses before a byte of the body was read
-		limits,                  // after who is calling is known, before the body is read
-		validation,              // the first that reads it
+		allowed,
+		limits,     // after who is calling is known, before the body is read
+		validation, // the first that reads it
 	}
 	all = append(all, g.options.interceptors...)
-	return interceptors.NewChain(methods, all, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops}), nil
+	end, err := buildEnd(methods, h.policies, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops})
+	if err != nil {
+		return nil, err
+	}
+	return interceptors.NewChain(methods, all, end), nil
 }
 
 // buildDeadline reads the bounds of each method. A policy for a whole group of

@@ -15,6 +15,7 @@ import (
 	"github.com/transomhq/transom/config"
 	"github.com/transomhq/transom/edge"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
+	"github.com/transomhq/transom/interceptors/authz"
 	"github.com/transomhq/transom/interceptors/telemetry"
 	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
@@ -34,6 +35,7 @@ type Gateway struct {
 	telemetry   *telemetry.Telemetry
 	limits      *limits
 	sockets     *websocket.Sockets
+	denied      *authz.Metrics
 	invalid     *validate.Metrics
 	metrics     *prometheus.Registry
 	reloads     *prometheus.CounterVec
@@ -97,6 +99,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	g.telemetry = telemetry.New(measured)
 	g.limits = newLimits(g.metrics)
 	g.sockets = newSockets(cfg)
+	g.denied = authz.NewMetrics(g.metrics)
 	g.invalid = validate.NewMetrics(g.metrics)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",

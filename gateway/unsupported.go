@@ -10,8 +10,8 @@ import (
 // What a policy asks for and this version does not do. Ignoring the guards
 // would leave a door open that somebody believes shut, so they are refused;
 // the comforts are only missed, so they are warned about.
-func missingGuards() []string   { return []string{"authz", "version"} }
-func missingComforts() []string { return []string{"streams", "upstream"} }
+func missingGuards() []string   { return []string{"version"} }
+func missingComforts() []string { return []string{"upstream"} }
 
 // unsupported returns what is refused about a method's policy.
 func unsupported(m *rpc.Method, e *policy.Effective) []error {
@@ -27,7 +27,7 @@ func unsupported(m *rpc.Method, e *policy.Effective) []error {
 // ignored returns what has no effect in the policies of methods, once for each
 // place where it is declared.
 func ignored(methods []*rpc.Method, policies *policy.Set) []string {
-	var out []string
+	out := shareIgnored(methods, policies)
 	seen := map[string]bool{}
 	for _, m := range methods {
 		for _, part := range missingComforts() {

@@ -65,6 +65,10 @@ type Config struct {
 	Headers *Headers `protobuf:"bytes,11,opt,name=headers,proto3" json:"headers,omitempty"`
 	// How callers prove who they are.
 	Authn *Authn `protobuf:"bytes,15,opt,name=authn,proto3" json:"authn,omitempty"`
+	// Whether callers may make their calls.
+	Authz *Authz `protobuf:"bytes,19,opt,name=authz,proto3" json:"authz,omitempty"`
+	// Which web pages may call, by selector. Empty: none of other origins.
+	Cors []*CorsRule `protobuf:"bytes,20,rep,name=cors,proto3" json:"cors,omitempty"`
 	// How methods are served, by selector.
 	Policies []*PolicyRule `protobuf:"bytes,12,rep,name=policies,proto3" json:"policies,omitempty"`
 	// What the gateway says.
@@ -196,6 +200,20 @@ func (x *Config) GetAuthn() *Authn {
 	return nil
 }
 
+func (x *Config) GetAuthz() *Authz {
+	if x != nil {
+		return x.Authz
+	}
+	return nil
+}
+
+func (x *Config) GetCors() []*CorsRule {
+	if x != nil {
+		return x.Cors
+	}
+	return nil
+}
+
 func (x *Config) GetPolicies() []*PolicyRule {
 	if x != nil {
 		return x.Policies
@@ -221,7 +239,7 @@ var File_transom_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/authn.proto\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1etransom/config/v1/limits.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\x1a!transom/config/v1/websocket.proto\"\xc0\x06\n" +
+	"\x1etransom/config/v1/config.proto\x12\x11transom.config.v1\x1a\x1dtransom/config/v1/authn.proto\x1a\x1dtransom/config/v1/authz.proto\x1a\x1ctransom/config/v1/cors.proto\x1a\x1dtransom/config/v1/doors.proto\x1a\x1ctransom/config/v1/edge.proto\x1a\x1etransom/config/v1/limits.proto\x1a\x1ftransom/config/v1/logging.proto\x1a\x1etransom/config/v1/policy.proto\x1a\x1etransom/config/v1/schema.proto\x1a transom/config/v1/upstream.proto\x1a!transom/config/v1/websocket.proto\"\xa1\a\n" +
 	"\x06Config\x129\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1b.transom.config.v1.ListenerR\tlisteners\x12+\n" +
 	"\x04edge\x18\x02 \x01(\v2\x17.transom.config.v1.EdgeR\x04edge\x12.\n" +
@@ -236,7 +254,9 @@ const file_transom_config_v1_config_proto_rawDesc = "" +
 	" \x01(\v2\x17.transom.config.v1.GrpcR\x04grpc\x12:\n" +
 	"\twebsocket\x18\x12 \x01(\v2\x1c.transom.config.v1.WebSocketR\twebsocket\x124\n" +
 	"\aheaders\x18\v \x01(\v2\x1a.transom.config.v1.HeadersR\aheaders\x12.\n" +
-	"\x05authn\x18\x0f \x01(\v2\x18.transom.config.v1.AuthnR\x05authn\x129\n" +
+	"\x05authn\x18\x0f \x01(\v2\x18.transom.config.v1.AuthnR\x05authn\x12.\n" +
+	"\x05authz\x18\x13 \x01(\v2\x18.transom.config.v1.AuthzR\x05authz\x12/\n" +
+	"\x04cors\x18\x14 \x03(\v2\x1b.transom.config.v1.CorsRuleR\x04cors\x129\n" +
 	"\bpolicies\x18\f \x03(\v2\x1d.transom.config.v1.PolicyRuleR\bpolicies\x124\n" +
 	"\alogging\x18\r \x01(\v2\x1a.transom.config.v1.LoggingR\alogging\x121\n" +
 	"\x06limits\x18\x10 \x01(\v2\x19.transom.config.v1.LimitsR\x06limitsB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
@@ -269,9 +289,11 @@ var file_transom_config_v1_config_proto_goTypes = []any{
 	(*WebSocket)(nil),  // 11: transom.config.v1.WebSocket
 	(*Headers)(nil),    // 12: transom.config.v1.Headers
 	(*Authn)(nil),      // 13: transom.config.v1.Authn
-	(*PolicyRule)(nil), // 14: transom.config.v1.PolicyRule
-	(*Logging)(nil),    // 15: transom.config.v1.Logging
-	(*Limits)(nil),     // 16: transom.config.v1.Limits
+	(*Authz)(nil),      // 14: transom.config.v1.Authz
+	(*CorsRule)(nil),   // 15: transom.config.v1.CorsRule
+	(*PolicyRule)(nil), // 16: transom.config.v1.PolicyRule
+	(*Logging)(nil),    // 17: transom.config.v1.Logging
+	(*Limits)(nil),     // 18: transom.config.v1.Limits
 }
 var file_transom_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: transom.config.v1.Config.listeners:type_name -> transom.config.v1.Listener
@@ -287,14 +309,16 @@ var file_transom_config_v1_config_proto_depIdxs = []int32{
 	11, // 10: transom.config.v1.Config.websocket:type_name -> transom.config.v1.WebSocket
 	12, // 11: transom.config.v1.Config.headers:type_name -> transom.config.v1.Headers
 	13, // 12: transom.config.v1.Config.authn:type_name -> transom.config.v1.Authn
-	14, // 13: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
-	15, // 14: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
-	16, // 15: transom.config.v1.Config.limits:type_name -> transom.config.v1.Limits
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 13: transom.config.v1.Config.authz:type_name -> transom.config.v1.Authz
+	15, // 14: transom.config.v1.Config.cors:type_name -> transom.config.v1.CorsRule
+	16, // 15: transom.config.v1.Config.policies:type_name -> transom.config.v1.PolicyRule
+	17, // 16: transom.config.v1.Config.logging:type_name -> transom.config.v1.Logging
+	18, // 17: transom.config.v1.Config.limits:type_name -> transom.config.v1.Limits
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_config_proto_init() }
@@ -303,6 +327,8 @@ func file_transom_config_v1_config_proto_init() {
 		return
 	}
 	file_transom_config_v1_authn_proto_init()
+	file_transom_config_v1_authz_proto_init()
+	file_transom_config_v1_cors_proto_init()
 	file_transom_config_v1_doors_proto_init()
 	file_transom_config_v1_edge_proto_init()
 	file_transom_config_v1_limits_proto_init()

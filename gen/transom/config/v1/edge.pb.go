@@ -101,9 +101,15 @@ type Edge struct {
 	Limits *EdgeLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
 	// The max-age of Strict-Transport-Security on answers over TLS (RFC 6797).
 	// 0s: not sent.
-	Hsts          *durationpb.Duration `protobuf:"bytes,4,opt,name=hsts,proto3" json:"hsts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Hsts *durationpb.Duration `protobuf:"bytes,4,opt,name=hsts,proto3" json:"hsts,omitempty"`
+	// Header fields that keep browsers from misreading answers:
+	// X-Content-Type-Options, X-Frame-Options and Referrer-Policy. Not sent to
+	// clients of native gRPC.
+	SecurityHeaders *bool `protobuf:"varint,5,opt,name=security_headers,json=securityHeaders,proto3,oneof" json:"security_headers,omitempty"`
+	// Header fields of every answer, unless a backend sets them otherwise.
+	ResponseHeaders map[string]string `protobuf:"bytes,6,rep,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Edge) Reset() {
@@ -160,6 +166,20 @@ func (x *Edge) GetLimits() *EdgeLimits {
 func (x *Edge) GetHsts() *durationpb.Duration {
 	if x != nil {
 		return x.Hsts
+	}
+	return nil
+}
+
+func (x *Edge) GetSecurityHeaders() bool {
+	if x != nil && x.SecurityHeaders != nil {
+		return *x.SecurityHeaders
+	}
+	return false
+}
+
+func (x *Edge) GetResponseHeaders() map[string]string {
+	if x != nil {
+		return x.ResponseHeaders
 	}
 	return nil
 }
@@ -426,13 +446,20 @@ const file_transom_config_v1_edge_proto_rawDesc = "" +
 	"\bListener\x12\"\n" +
 	"\aaddress\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x01R\aaddress\x126\n" +
 	"\x03tls\x18\x02 \x01(\v2\x1c.transom.config.v1.ServerTlsB\x06\xf2\xb6&\x020\x01R\x03tls\x12%\n" +
-	"\x0eproxy_protocol\x18\x03 \x01(\bR\rproxyProtocol\"\x88\x02\n" +
+	"\x0eproxy_protocol\x18\x03 \x01(\bR\rproxyProtocol\"\xf6\x03\n" +
 	"\x04Edge\x12/\n" +
 	"\x0ftrusted_proxies\x18\x01 \x03(\tB\x06\xf2\xb6&\x02(\vR\x0etrustedProxies\x12F\n" +
 	"\x10client_ip_header\x18\x02 \x01(\tB\x17\xf2\xb6&\x13\x12\x0fX-Forwarded-For(\x06H\x00R\x0eclientIpHeader\x88\x01\x01\x125\n" +
 	"\x06limits\x18\x03 \x01(\v2\x1d.transom.config.v1.EdgeLimitsR\x06limits\x12;\n" +
-	"\x04hsts\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xf2\xb6&\b\x12\x020s\x1a\x020sR\x04hstsB\x13\n" +
-	"\x11_client_ip_header\"\xee\x06\n" +
+	"\x04hsts\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xf2\xb6&\b\x12\x020s\x1a\x020sR\x04hsts\x12:\n" +
+	"\x10security_headers\x18\x05 \x01(\bB\n" +
+	"\xf2\xb6&\x06\x12\x04trueH\x01R\x0fsecurityHeaders\x88\x01\x01\x12W\n" +
+	"\x10response_headers\x18\x06 \x03(\v2,.transom.config.v1.Edge.ResponseHeadersEntryR\x0fresponseHeaders\x1aB\n" +
+	"\x14ResponseHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
+	"\x11_client_ip_headerB\x13\n" +
+	"\x11_security_headers\"\xee\x06\n" +
 	"\n" +
 	"EdgeLimits\x12G\n" +
 	"\x10max_header_bytes\x18\x01 \x01(\x03B\x18\xf2\xb6&\x14\x12\x0564KiB\x1a\x044KiB\"\x0516MiBH\x00R\x0emaxHeaderBytes\x88\x01\x01\x12Z\n" +
@@ -476,31 +503,33 @@ func file_transom_config_v1_edge_proto_rawDescGZIP() []byte {
 	return file_transom_config_v1_edge_proto_rawDescData
 }
 
-var file_transom_config_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_transom_config_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_transom_config_v1_edge_proto_goTypes = []any{
 	(*Listener)(nil),            // 0: transom.config.v1.Listener
 	(*Edge)(nil),                // 1: transom.config.v1.Edge
 	(*EdgeLimits)(nil),          // 2: transom.config.v1.EdgeLimits
 	(*Admin)(nil),               // 3: transom.config.v1.Admin
 	(*Drain)(nil),               // 4: transom.config.v1.Drain
-	(*ServerTls)(nil),           // 5: transom.config.v1.ServerTls
-	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
+	nil,                         // 5: transom.config.v1.Edge.ResponseHeadersEntry
+	(*ServerTls)(nil),           // 6: transom.config.v1.ServerTls
+	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
 }
 var file_transom_config_v1_edge_proto_depIdxs = []int32{
-	5, // 0: transom.config.v1.Listener.tls:type_name -> transom.config.v1.ServerTls
-	2, // 1: transom.config.v1.Edge.limits:type_name -> transom.config.v1.EdgeLimits
-	6, // 2: transom.config.v1.Edge.hsts:type_name -> google.protobuf.Duration
-	6, // 3: transom.config.v1.EdgeLimits.read_header_timeout:type_name -> google.protobuf.Duration
-	6, // 4: transom.config.v1.EdgeLimits.idle_timeout:type_name -> google.protobuf.Duration
-	6, // 5: transom.config.v1.EdgeLimits.read_timeout:type_name -> google.protobuf.Duration
-	6, // 6: transom.config.v1.EdgeLimits.write_timeout:type_name -> google.protobuf.Duration
-	6, // 7: transom.config.v1.Drain.delay:type_name -> google.protobuf.Duration
-	6, // 8: transom.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	6,  // 0: transom.config.v1.Listener.tls:type_name -> transom.config.v1.ServerTls
+	2,  // 1: transom.config.v1.Edge.limits:type_name -> transom.config.v1.EdgeLimits
+	7,  // 2: transom.config.v1.Edge.hsts:type_name -> google.protobuf.Duration
+	5,  // 3: transom.config.v1.Edge.response_headers:type_name -> transom.config.v1.Edge.ResponseHeadersEntry
+	7,  // 4: transom.config.v1.EdgeLimits.read_header_timeout:type_name -> google.protobuf.Duration
+	7,  // 5: transom.config.v1.EdgeLimits.idle_timeout:type_name -> google.protobuf.Duration
+	7,  // 6: transom.config.v1.EdgeLimits.read_timeout:type_name -> google.protobuf.Duration
+	7,  // 7: transom.config.v1.EdgeLimits.write_timeout:type_name -> google.protobuf.Duration
+	7,  // 8: transom.config.v1.Drain.delay:type_name -> google.protobuf.Duration
+	7,  // 9: transom.config.v1.Drain.timeout:type_name -> google.protobuf.Duration
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_edge_proto_init() }
@@ -519,7 +548,7 @@ func file_transom_config_v1_edge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transom_config_v1_edge_proto_rawDesc), len(file_transom_config_v1_edge_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
