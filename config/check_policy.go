@@ -41,6 +41,7 @@ func (f *File) checkPolicies() {
 		}
 		f.checkNotNegative(rule.GetPolicy().ProtoReflect(), path)
 		f.checkDeadline(rule.GetPolicy().GetDeadline(), join(path, "deadline"))
+		f.checkRetry(rule.GetPolicy().GetUpstream().GetRetry(), join(path, "upstream.retry"))
 		f.checkLimitsOf(rule.GetPolicy().GetLimits(), join(path, "limits"))
 		f.checkAddresses(rule.GetPolicy().GetAuthz(), join(path, "authz"))
 	}

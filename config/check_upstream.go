@@ -4,9 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	_ "google.golang.org/grpc" // registers its balancers
-	"google.golang.org/grpc/balancer"
-
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
 )
 
@@ -43,9 +40,7 @@ func (f *File) checkCluster(c *configv1.Cluster, path string) {
 	if c.GetTls() != nil {
 		f.checkClientTLS(c.GetTls(), join(path, "tls"))
 	}
-	if name := c.GetBalancer(); name != "" && balancer.Get(name) == nil {
-		f.wrong(join(path, "balancer"), "grpc-go has no balancer %s; the usual ones are round_robin and pick_first", quote(name))
-	}
+	f.checkBalancing(c, path)
 }
 
 func (f *File) checkRoutes() {

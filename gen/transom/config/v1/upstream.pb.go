@@ -22,6 +22,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Transport is what carries calls to a cluster.
+type Transport int32
+
+const (
+	// grpc.
+	Transport_TRANSPORT_UNSPECIFIED Transport = 0
+	// grpc-go, with its resolvers, balancers, health checks and xDS.
+	Transport_TRANSPORT_GRPC Transport = 1
+	// Our own HTTP/2 client: a fraction of the CPU, for backends given as
+	// addresses, balanced round robin. Experimental.
+	Transport_TRANSPORT_LEAN Transport = 2
+)
+
+// Enum value maps for Transport.
+var (
+	Transport_name = map[int32]string{
+		0: "TRANSPORT_UNSPECIFIED",
+		1: "TRANSPORT_GRPC",
+		2: "TRANSPORT_LEAN",
+	}
+	Transport_value = map[string]int32{
+		"TRANSPORT_UNSPECIFIED": 0,
+		"TRANSPORT_GRPC":        1,
+		"TRANSPORT_LEAN":        2,
+	}
+)
+
+func (x Transport) Enum() *Transport {
+	p := new(Transport)
+	*p = x
+	return p
+}
+
+func (x Transport) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Transport) Descriptor() protoreflect.EnumDescriptor {
+	return file_transom_config_v1_upstream_proto_enumTypes[0].Descriptor()
+}
+
+func (Transport) Type() protoreflect.EnumType {
+	return &file_transom_config_v1_upstream_proto_enumTypes[0]
+}
+
+func (x Transport) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Transport.Descriptor instead.
+func (Transport) EnumDescriptor() ([]byte, []int) {
+	return file_transom_config_v1_upstream_proto_rawDescGZIP(), []int{0}
+}
+
 // Cluster is a set of backends that serve the same methods.
 type Cluster struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -42,14 +96,29 @@ type Cluster struct {
 	Keepalive *durationpb.Duration `protobuf:"bytes,6,opt,name=keepalive,proto3" json:"keepalive,omitempty"`
 	// How long one connection attempt may take.
 	DialTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=dial_timeout,json=dialTimeout,proto3" json:"dial_timeout,omitempty"`
-	// A balancer that grpc-go knows: "round_robin", "pick_first",
-	// "least_request_experimental", ...
+	// How calls are balanced: "round_robin", "least_request" (the less busy of two
+	// at random) or "consistent_hash" (see hash). Any other balancer that grpc-go
+	// knows goes, too ("pick_first"), without ejection and health_check.
 	Balancer *string `protobuf:"bytes,8,opt,name=balancer,proto3,oneof" json:"balancer,omitempty"`
 	// The :authority of calls. Unset: follows the target.
 	Authority string `protobuf:"bytes,9,opt,name=authority,proto3" json:"authority,omitempty"`
 	// The service whose health is asked of each backend (grpc.health.v1); ""
 	// asks about the backend as a whole. Unset: health is not asked.
 	HealthService *string `protobuf:"bytes,10,opt,name=health_service,json=healthService,proto3,oneof" json:"health_service,omitempty"`
+	// What consistent_hash keeps together: "principal", "client" (the address) or
+	// "header:NAME". Calls that have none go round robin.
+	Hash string `protobuf:"bytes,11,opt,name=hash,proto3" json:"hash,omitempty"`
+	// Endpoints that fail are left alone.
+	Ejection *Ejection `protobuf:"bytes,12,opt,name=ejection,proto3" json:"ejection,omitempty"`
+	// Ask the endpoints whether they live. Unset: they are not asked.
+	HealthCheck *HealthCheck `protobuf:"bytes,13,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// How many calls may be retried.
+	RetryBudget *RetryBudget `protobuf:"bytes,14,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
+	// How many calls the cluster may be given.
+	CircuitBreaker *CircuitBreaker `protobuf:"bytes,15,opt,name=circuit_breaker,json=circuitBreaker,proto3" json:"circuit_breaker,omitempty"`
+	// What carries the calls: grpc-go, or the lean transport, which costs less
+	// and knows less (docs/performance.md). Unset: grpc.
+	Transport     Transport `protobuf:"varint,30,opt,name=transport,proto3,enum=transom.config.v1.Transport" json:"transport,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +223,48 @@ func (x *Cluster) GetHealthService() string {
 	return ""
 }
 
+func (x *Cluster) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *Cluster) GetEjection() *Ejection {
+	if x != nil {
+		return x.Ejection
+	}
+	return nil
+}
+
+func (x *Cluster) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *Cluster) GetRetryBudget() *RetryBudget {
+	if x != nil {
+		return x.RetryBudget
+	}
+	return nil
+}
+
+func (x *Cluster) GetCircuitBreaker() *CircuitBreaker {
+	if x != nil {
+		return x.CircuitBreaker
+	}
+	return nil
+}
+
+func (x *Cluster) GetTransport() Transport {
+	if x != nil {
+		return x.Transport
+	}
+	return Transport_TRANSPORT_UNSPECIFIED
+}
+
 // Route says which cluster serves which methods. The most specific selector
 // wins. Without routes, a single cluster serves everything.
 type Route struct {
@@ -214,7 +325,7 @@ var File_transom_config_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	" transom/config/v1/upstream.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\"\xe1\x04\n" +
+	" transom/config/v1/upstream.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"transom/config/v1/resilience.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\"\xc4\a\n" +
 	"\aCluster\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\tR\x04name\x12\"\n" +
 	"\atargets\x18\x02 \x03(\tB\b\xf2\xb6&\x04\b\x01(\bR\atargets\x126\n" +
@@ -228,14 +339,24 @@ const file_transom_config_v1_upstream_proto_rawDesc = "" +
 	"\bbalancer\x18\b \x01(\tB\x13\xf2\xb6&\x0f\x12\vround_robin(\tH\x02R\bbalancer\x88\x01\x01\x12\x1c\n" +
 	"\tauthority\x18\t \x01(\tR\tauthority\x12*\n" +
 	"\x0ehealth_service\x18\n" +
-	" \x01(\tH\x03R\rhealthService\x88\x01\x01B\x0e\n" +
+	" \x01(\tH\x03R\rhealthService\x88\x01\x01\x12\x12\n" +
+	"\x04hash\x18\v \x01(\tR\x04hash\x127\n" +
+	"\bejection\x18\f \x01(\v2\x1b.transom.config.v1.EjectionR\bejection\x12I\n" +
+	"\fhealth_check\x18\r \x01(\v2\x1e.transom.config.v1.HealthCheckB\x06\xf2\xb6&\x020\x01R\vhealthCheck\x12A\n" +
+	"\fretry_budget\x18\x0e \x01(\v2\x1e.transom.config.v1.RetryBudgetR\vretryBudget\x12J\n" +
+	"\x0fcircuit_breaker\x18\x0f \x01(\v2!.transom.config.v1.CircuitBreakerR\x0ecircuitBreaker\x12:\n" +
+	"\ttransport\x18\x1e \x01(\x0e2\x1c.transom.config.v1.TransportR\ttransportB\x0e\n" +
 	"\f_connectionsB\x14\n" +
 	"\x12_max_receive_bytesB\v\n" +
 	"\t_balancerB\x11\n" +
 	"\x0f_health_service\"Q\n" +
 	"\x05Route\x12$\n" +
 	"\bselector\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x04R\bselector\x12\"\n" +
-	"\acluster\x18\x02 \x01(\tB\b\xf2\xb6&\x04\b\x01(\tR\aclusterB=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
+	"\acluster\x18\x02 \x01(\tB\b\xf2\xb6&\x04\b\x01(\tR\acluster*N\n" +
+	"\tTransport\x12\x19\n" +
+	"\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eTRANSPORT_GRPC\x10\x01\x12\x12\n" +
+	"\x0eTRANSPORT_LEAN\x10\x02B=Z;github.com/transomhq/transom/gen/transom/config/v1;configv1b\x06proto3"
 
 var (
 	file_transom_config_v1_upstream_proto_rawDescOnce sync.Once
@@ -249,22 +370,33 @@ func file_transom_config_v1_upstream_proto_rawDescGZIP() []byte {
 	return file_transom_config_v1_upstream_proto_rawDescData
 }
 
+var file_transom_config_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_transom_config_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_transom_config_v1_upstream_proto_goTypes = []any{
-	(*Cluster)(nil),             // 0: transom.config.v1.Cluster
-	(*Route)(nil),               // 1: transom.config.v1.Route
-	(*ClientTls)(nil),           // 2: transom.config.v1.ClientTls
-	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
+	(Transport)(0),              // 0: transom.config.v1.Transport
+	(*Cluster)(nil),             // 1: transom.config.v1.Cluster
+	(*Route)(nil),               // 2: transom.config.v1.Route
+	(*ClientTls)(nil),           // 3: transom.config.v1.ClientTls
+	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
+	(*Ejection)(nil),            // 5: transom.config.v1.Ejection
+	(*HealthCheck)(nil),         // 6: transom.config.v1.HealthCheck
+	(*RetryBudget)(nil),         // 7: transom.config.v1.RetryBudget
+	(*CircuitBreaker)(nil),      // 8: transom.config.v1.CircuitBreaker
 }
 var file_transom_config_v1_upstream_proto_depIdxs = []int32{
-	2, // 0: transom.config.v1.Cluster.tls:type_name -> transom.config.v1.ClientTls
-	3, // 1: transom.config.v1.Cluster.keepalive:type_name -> google.protobuf.Duration
-	3, // 2: transom.config.v1.Cluster.dial_timeout:type_name -> google.protobuf.Duration
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 0: transom.config.v1.Cluster.tls:type_name -> transom.config.v1.ClientTls
+	4, // 1: transom.config.v1.Cluster.keepalive:type_name -> google.protobuf.Duration
+	4, // 2: transom.config.v1.Cluster.dial_timeout:type_name -> google.protobuf.Duration
+	5, // 3: transom.config.v1.Cluster.ejection:type_name -> transom.config.v1.Ejection
+	6, // 4: transom.config.v1.Cluster.health_check:type_name -> transom.config.v1.HealthCheck
+	7, // 5: transom.config.v1.Cluster.retry_budget:type_name -> transom.config.v1.RetryBudget
+	8, // 6: transom.config.v1.Cluster.circuit_breaker:type_name -> transom.config.v1.CircuitBreaker
+	0, // 7: transom.config.v1.Cluster.transport:type_name -> transom.config.v1.Transport
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_upstream_proto_init() }
@@ -272,6 +404,7 @@ func file_transom_config_v1_upstream_proto_init() {
 	if File_transom_config_v1_upstream_proto != nil {
 		return
 	}
+	file_transom_config_v1_resilience_proto_init()
 	file_transom_config_v1_rule_proto_init()
 	file_transom_config_v1_tls_proto_init()
 	file_transom_config_v1_upstream_proto_msgTypes[0].OneofWrappers = []any{}
@@ -280,13 +413,14 @@ func file_transom_config_v1_upstream_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transom_config_v1_upstream_proto_rawDesc), len(file_transom_config_v1_upstream_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_transom_config_v1_upstream_proto_goTypes,
 		DependencyIndexes: file_transom_config_v1_upstream_proto_depIdxs,
+		EnumInfos:         file_transom_config_v1_upstream_proto_enumTypes,
 		MessageInfos:      file_transom_config_v1_upstream_proto_msgTypes,
 	}.Build()
 	File_transom_config_v1_upstream_proto = out.File
