@@ -38,7 +38,8 @@ type house struct {
 
 	manyPath, ticketPath string // of sockets
 
-	material string // a digest of the files that the clusters were opened with
+	advice   []string // what serves, but perhaps not as its author thinks
+	material string   // a digest of the files that the clusters were opened with
 
 	refs    atomic.Int64 // the gateway's own and one for each running call
 	release []func()     // gives back what houses share

@@ -111,6 +111,7 @@ func (h *house) warnings() []string {
 		out = append(out, fmt.Sprintf("%s: selector %q names no method", r.Origin, r.Selector))
 	}
 	out = append(out, ignored(h.schema.Methods, h.policies)...)
+	out = append(out, h.advice...)
 	for _, m := range h.schema.Methods {
 		if _, ok := h.backends.of(m); !ok {
 			out = append(out, fmt.Sprintf("%s: no route leads to an upstream; calls are answered UNAVAILABLE", m.Selector()))

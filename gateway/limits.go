@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -126,10 +127,28 @@ func (g *Gateway) buildLimits(h *house, file *config.File) (interceptors.Interce
 	if err != nil {
 		return interceptors.Interceptor{}, err
 	}
+	h.advice = append(h.advice, ratelimit.Advice(opts.Methods)...)
+	h.advice = append(h.advice, unusedSelectors(opts)...)
 	return interceptors.Interceptor{
 		Unary: limiter.Unary(), Stream: limiter.Stream(),
 		Applies: func(m *rpc.Method) bool { return limiter.Applies(m.Name) },
 	}, nil
+}
+
+// unusedSelectors returns the plans' selectors that name no method.
+func unusedSelectors(opts ratelimit.Options) []string {
+	var out []string
+	for _, p := range opts.Plans {
+		for _, part := range p.Limits {
+			for _, s := range part.Selectors {
+				names := func(m ratelimit.Method) bool { return s.Matches(string(m.Desc.FullName())) }
+				if !slices.ContainsFunc(opts.Methods, names) {
+					out = append(out, fmt.Sprintf("%s: plan %q: selector %q names no method", p.Origin, p.Name, s))
+				}
+			}
+		}
+	}
+	return out
 }
 
 func plansOf(file *config.File, plans []*configv1.Plan) []ratelimit.Plan {

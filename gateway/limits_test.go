@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -25,6 +26,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/transomhq/transom/config"
+	"github.com/transomhq/transom/gateway"
 	"github.com/transomhq/transom/schema"
 )
 
@@ -538,5 +540,64 @@ func TestReloadKeepsCounts(t *testing.T) {
 	l.logs.await("msg=reloaded", 1)
 	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != 429 {
 		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
+// What is allowed and perhaps not meant is said at load.
+func TestAdviceAboutLimits(t *testing.T) {
+	l := startLimited(t, `
+policies:
+  - selectors: ["*"]
+    policy: {limits: {rates: [{requests: 5, per: 1s, per_message: true}], concurrency: [{limit: 3}]}}
+limits:
+  plans:
+    - {name: gold, limits: [{selectors: [limited.v1.Thing.Get], limits: {quotas: [{limit: 5, period: day}]}}]}
+`)
+	for text, n := range map[string]int{
+		"rates[0] has no key: each principal is counted":                               1,
+		"rates[0]: per_message means nothing to limited.v1.Things.Get, which is unary": 1,
+		"concurrency[0] has no key":                                                    1,
+		`plan \"gold\": selector \"limited.v1.Thing.Get\" names no method`:             1,
+	} {
+		if got := strings.Count(l.logs.String(), text); got != n {
+			t.Errorf("%q was said %d times, want %d", text, got, n)
+		}
+	}
+}
+
+// A limit that cannot be compiled is refused with its place.
+func TestLimitsThatMakeNoSense(t *testing.T) {
+	_, err := gateway.New(t.Context(), thingsConfig(t, "127.0.0.1:1", `
+policies:
+  - selectors: [limited.v1.Things.Get]
+    policy: {limits: {rates: [{requests: 5, per: 1s, cost_field: nope, key: {global: true}}]}}
+`))
+	want := `transom.yaml:9:5 (limited.v1.Things.Get): limits of limited.v1.Things.Get: rates[0]: cost_field: "nope": limited.v1.Thing has no field "nope"`
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Every snippet of the documentation is one that the gateway takes.
+func TestDocumentedLimits(t *testing.T) {
+	t.Setenv("REDIS_PASSWORD", "secret")
+	text, err := os.ReadFile("../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets := strings.Split(string(text), "```yaml\n")[1:]
+	if len(snippets) < 6 {
+		t.Fatalf("%d snippets", len(snippets))
+	}
+	for _, s := range snippets {
+		yaml, _, _ := strings.Cut(s, "```")
+		source := thingsConfig(t, "127.0.0.1:1", yaml)
+		source.Env = os.LookupEnv
+		g, err := gateway.New(t.Context(), source, gateway.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Errorf("%v\n%s", err, yaml)
+			continue
+		}
+		g.Close()
 	}
 }

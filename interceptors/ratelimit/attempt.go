@@ -31,9 +31,7 @@ func (l *Limiter) attempt(ctx context.Context, full string, m *method, req any) 
 }
 
 func (l *Limiter) done(a *attempt) {
-	clear(a.limits)
-	clear(a.asks)
-	*a = attempt{limits: a.limits[:0], asks: a.asks[:0], decisions: a.decisions[:0]}
+	a.caller, a.plan = caller{}, nil // the call is not kept alive; keys and limits may be
 	l.attempts.Put(a)
 }
 

@@ -105,11 +105,14 @@ func byAddress(c *caller) (string, error) {
 		return "clientip:unknown", nil
 	}
 	addr = addr.Unmap().WithZone("")
+	var buf [64]byte
+	text := append(buf[:0], "clientip:"...)
 	if addr.Is4() {
-		return "clientip:" + addr.String(), nil
+		return string(addr.AppendTo(text)), nil
 	}
-	net, _ := addr.Prefix(64)
-	return "clientip:" + netip.PrefixFrom(net.Addr(), 64).String(), nil
+	all := addr.As16()
+	clear(all[8:])
+	return string(append(netip.AddrFrom16(all).AppendTo(text), "/64"...)), nil
 }
 
 func compileMetadata(name string) (*key, error) {
