@@ -24,9 +24,11 @@ type Options struct {
 	Policies map[string]*policyv1.Authn
 	// Realm is named in challenges. Empty: "api".
 	Realm string
-	// Revoked reports whether a principal's credential was taken back; nil: never.
-	// It is asked on every call and must not block.
-	Revoked func(*rpc.Principal) bool
+	// Check has the last word about a principal, such as whether its credential
+	// was taken back; nil: there is none. An error that is no
+	// *Refusal means that nobody can tell. It is asked on every call, and about
+	// running streams, and must not block.
+	Check func(*rpc.Principal) error
 	// Forward says which metadata tell a backend who is calling.
 	Forward Forward
 	// Leases are the running streams, which gateways keep over reloads; nil
@@ -208,15 +210,18 @@ func (g *Guard) verify(ctx context.Context, a *Authenticator, c Credential) (*rp
 	if err != nil {
 		return nil, err
 	}
-	if g.revoked(principal) {
-		return nil, errRevoked()
+	if err := g.check(principal); err != nil {
+		return nil, err
 	}
 	return principal, nil
 }
 
-func (g *Guard) revoked(p *rpc.Principal) bool { return g.opts.Revoked != nil && g.opts.Revoked(p) }
-
-func errRevoked() *Refusal { return Refuse(Revoked, "the credential was revoked", nil) }
+func (g *Guard) check(p *rpc.Principal) error {
+	if g.opts.Check == nil {
+		return nil
+	}
+	return g.opts.Check(p)
+}
 
 // callOf returns the call's record. In a gRPC server without the gateway there
 // is none yet.

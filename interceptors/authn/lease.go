@@ -29,9 +29,7 @@ func (l *Leases) Recheck() {
 	}
 	l.mu.Unlock()
 	for _, one := range all {
-		if one.revoked() {
-			one.end(errRevoked())
-		}
+		one.check()
 	}
 }
 
@@ -77,9 +75,7 @@ func (g *Guard) lease(ctx context.Context, call *rpc.Call, p *plan, pr proof, ru
 	l := &lease{guard: g, call: call, plan: p, cancel: cancel, proof: pr}
 	l.extend(pr)
 	g.opts.Leases.add(l)
-	if l.revoked() { // between the proof and add, nobody would have noticed
-		l.end(errRevoked())
-	}
+	l.check() // between the proof and add, nobody would have noticed
 	call.SetRenewal(l.renew)
 	defer l.stop()
 	err := run(ctx, l)
@@ -123,19 +119,18 @@ func (l *lease) expire(expiry time.Time) {
 	}
 }
 
-func (l *lease) revoked() bool {
+// check ends the stream if a credential that it runs on is refused by now.
+func (l *lease) check() {
 	l.mu.Lock()
 	pr := l.proof
 	l.mu.Unlock()
-	if l.guard.revoked(pr.principal) {
-		return true
-	}
-	for _, other := range pr.others {
-		if l.guard.revoked(other) {
-			return true
+	for _, p := range append([]*rpc.Principal{pr.principal}, pr.others...) {
+		var r *Refusal
+		if errors.As(l.guard.check(p), &r) {
+			l.end(r)
+			return
 		}
 	}
-	return false
 }
 
 // end ends the stream. Its handler sees a context that is done; what it
