@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,22 +44,14 @@ func (s *set) empty() bool {
 	return s == nil || len(s.limits) == 0 && len(s.perMessage) == 0 && len(s.concurrency) == 0 && s.maxBytes == 0
 }
 
-// reads reports whether a limit of the call needs the request message.
-func (s *set) reads() bool {
-	if s == nil {
-		return false
-	}
-	for _, l := range s.limits {
-		if l.key.reads || l.cost.reads() {
-			return true
-		}
-	}
-	for _, p := range s.concurrency {
-		if p.key.reads {
-			return true
-		}
-	}
-	return false
+// limitsRead reports whether a rate or quota of the call needs the request message.
+func (s *set) limitsRead() bool {
+	return s != nil && slices.ContainsFunc(s.limits, func(l *limit) bool { return l.key.reads || l.cost.reads() })
+}
+
+// placesRead reports whether a concurrency limit needs the request message.
+func (s *set) placesRead() bool {
+	return s != nil && slices.ContainsFunc(s.concurrency, func(p *places) bool { return p.key.reads })
 }
 
 // scope is where a declaration stands: whose requests it reads, and whose

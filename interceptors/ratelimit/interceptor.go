@@ -43,12 +43,10 @@ func (l *Limiter) Stream() grpc.StreamServerInterceptor {
 		s := &stream{ServerStream: ss, limiter: l, method: m, full: info.FullMethod}
 		defer s.end()
 		// Limits that look at the request wait for the first message.
-		if !m.reads {
-			if err := s.enter(nil); err != nil {
-				return err
-			}
+		if err := s.enter(nil, !m.placesRead, !m.limitsRead); err != nil {
+			return err
 		}
-		if m.reads || s.perMessage() {
+		if m.placesRead || m.limitsRead || s.perMessage() {
 			ss = s
 		}
 		err := next(srv, ss)

@@ -71,7 +71,9 @@ type Limiter struct {
 type method struct {
 	own   *set
 	plans []*set // by plan; nil: the plan says nothing about the method
-	reads bool   // a call's limits look at the request
+	// limitsRead and placesRead say that a rate or quota, or a concurrency
+	// limit, of the call looks at the request.
+	limitsRead, placesRead bool
 }
 
 // New compiles limits. The error is every mistake, with where it was made.
@@ -165,7 +167,7 @@ func compileMethod(m *Method, plans []Plan, buckets map[string]declared) (*metho
 		errs = append(errs, fmt.Errorf("%s: limits of %s: %w", m.Origin, own, err))
 	}
 	nothing := out.own.empty()
-	out.reads = out.own.reads()
+	out.limitsRead, out.placesRead = out.own.limitsRead(), out.own.placesRead()
 	for i, p := range plans {
 		s, err := p.compile(m, streams, buckets)
 		if err != nil {
@@ -174,7 +176,8 @@ func compileMethod(m *Method, plans []Plan, buckets map[string]declared) (*metho
 		}
 		if !s.empty() {
 			out.plans[i], nothing = s, false
-			out.reads = out.reads || s.reads()
+			out.limitsRead = out.limitsRead || s.limitsRead()
+			out.placesRead = out.placesRead || s.placesRead()
 		}
 	}
 	if err := errors.Join(errs...); err != nil || nothing {

@@ -18,7 +18,7 @@ type stream struct {
 	limiter *Limiter
 	method  *method
 	full    string
-	entered bool // the call's own limits were asked; receiver's, once it runs
+	entered bool // the call's own limits were all asked; receiver's, once it runs
 
 	mu      sync.Mutex
 	release func()
@@ -39,14 +39,28 @@ func (s *stream) perMessage() bool {
 	return false
 }
 
-// enter asks the limits of the call; req is its first message, if they look at it.
-func (s *stream) enter(req any) error {
-	s.entered = true
+// enter asks the limits of the call: its places, its rates and quotas, or
+// both. req is its first message, for those that look at it.
+func (s *stream) enter(req any, places, limits bool) error {
 	a := s.limiter.attempt(s.Context(), s.full, s.method, req)
-	release, err := s.limiter.enter(a)
-	s.limiter.done(a)
+	defer s.limiter.done(a)
+	if places {
+		release, err := s.limiter.occupy(a)
+		if err != nil {
+			return err
+		}
+		s.hold(release)
+	}
+	if limits {
+		return s.limiter.take(a)
+	}
+	return nil
+}
+
+// hold keeps release for the call's end, which may have come already.
+func (s *stream) hold(release func()) {
 	if release == nil {
-		return err
+		return
 	}
 	s.mu.Lock()
 	ended := s.ended
@@ -55,7 +69,6 @@ func (s *stream) enter(req any) error {
 	if ended {
 		release()
 	}
-	return err
 }
 
 // end gives back what the call holds.
@@ -109,7 +122,8 @@ func (s *stream) admit(m any) (bool, error) {
 		return false, err
 	}
 	if !s.entered {
-		if err := s.enter(m); err != nil {
+		s.entered = true
+		if err := s.enter(m, s.method.placesRead, s.method.limitsRead); err != nil {
 			return false, err
 		}
 	}
