@@ -50,8 +50,13 @@ func (g *Gateway) buildBackends(cfg *configv1.Config, h *house) (*backends, erro
 	}
 	for _, m := range h.schema.Methods {
 		if name, ok := clusterOf(routes, m); ok {
-			b.methods[m.Name] = upstream.Backend{Name: name, Conn: byName[name]}
+			retry, err := retryOf(m, h.policies.Of(m.Name))
+			errs = append(errs, err)
+			b.methods[m.Name] = upstream.Backend{Name: name, Conn: byName[name], Retry: retry, Guard: byName[name].Guard()}
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	for _, m := range h.self.methods {
 		b.methods[m.Name] = upstream.Backend{Name: "transom", Conn: h.self.conn}
@@ -103,12 +108,13 @@ func (g *Gateway) openCluster(c *configv1.Cluster, h *house) (*upstream.Cluster,
 		return nil, nil, fmt.Errorf("cluster %q: %w", c.GetName(), err)
 	}
 	h.material += string(material)
-	opts := upstream.Options{
+	opts := guarded(upstream.Options{
 		Name: c.GetName(), Targets: c.GetTargets(), TLS: tlsConfig, Connections: int(c.GetConnections()),
 		Balancer: c.GetBalancer(), MaxReceiveBytes: int(c.GetMaxReceiveBytes()),
 		Keepalive: c.GetKeepalive().AsDuration(), DialTimeout: c.GetDialTimeout().AsDuration(),
 		Authority: c.GetAuthority(), HealthService: c.HealthService,
-	}
+		Lean: c.GetTransport() == configv1.Transport_TRANSPORT_LEAN,
+	}, c)
 	return g.clusters.acquire(string(description)+string(material), func() (*upstream.Cluster, error) { return upstream.NewCluster(opts) })
 }
 

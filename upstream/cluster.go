@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/transomhq/transom/rpc"
+	"github.com/transomhq/transom/upstream/lean"
 )
 
 // Options describe one cluster. Name and Targets are required.
@@ -66,6 +67,10 @@ type Options struct {
 	// HealthService is the service name asked of grpc.health.v1 at each
 	// backend; nil asks nothing.
 	HealthService *string
+	// Lean takes the transport of package lean instead of grpc-go's: a fraction
+	// of the CPU, for plain addresses balanced round robin, without health
+	// checks and ejection.
+	Lean bool
 }
 
 const (
@@ -83,6 +88,7 @@ type Cluster struct {
 	balance balance
 	hash    string
 	checks  *checks
+	lean    *lean.Pool // instead of conns and pool
 }
 
 // balance is how our balancer chooses.
@@ -112,6 +118,9 @@ var _ grpc.ClientConnInterface = (*Cluster)(nil)
 // NewCluster returns the cluster that opts describe. It connects in the
 // background: an unreachable backend fails calls, not the start.
 func NewCluster(opts Options) (*Cluster, error) {
+	if opts.Lean {
+		return newLean(opts)
+	}
 	c := &Cluster{name: opts.Name, pool: newPool(opts.Ejection), balance: balanceOf(opts.Balancer), hash: opts.Hash}
 	c.guard = newGuard(opts, func() bool { return c.balance == foreign || c.pool.usable.Load() > 0 })
 	dial, target, err := c.dialOptions(opts)
@@ -228,16 +237,25 @@ func (c *Cluster) conn() *grpc.ClientConn {
 
 // Invoke makes a unary call.
 func (c *Cluster) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if c.lean != nil {
+		return c.lean.Invoke(ctx, method, args, reply, opts...)
+	}
 	return c.conn().Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream opens a call of any other kind.
 func (c *Cluster) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if c.lean != nil {
+		return c.lean.NewStream(ctx, desc, method, opts...)
+	}
 	return c.conn().NewStream(ctx, desc, method, opts...)
 }
 
 // State returns the state of the cluster's best connection.
 func (c *Cluster) State() connectivity.State {
+	if c.lean != nil {
+		return c.lean.State()
+	}
 	states := make([]connectivity.State, len(c.conns))
 	for i, conn := range c.conns {
 		states[i] = conn.GetState()
@@ -274,6 +292,9 @@ func (c *Cluster) hashKey(ctx context.Context) string {
 // Close ends the cluster's connections and every call on them.
 func (c *Cluster) Close() error {
 	c.checks.stop()
+	if c.lean != nil {
+		return c.lean.Close()
+	}
 	var errs []error
 	for _, conn := range c.conns {
 		errs = append(errs, conn.Close())

@@ -61,6 +61,7 @@ func front(t *testing.T, targets ...string) *grpc.ClientConn {
 // frontOf is a front whose cluster and retries are as told.
 func frontOf(t testing.TB, opts upstream.Options, retry upstream.Retry) (*grpc.ClientConn, *upstream.Cluster) {
 	opts.Name = "test"
+	opts.Lean = strings.Contains(t.Name(), "/lean/") // see TestLeanTransport
 	cluster, err := upstream.NewCluster(opts)
 	if err != nil {
 		t.Fatal(err)
