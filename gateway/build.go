@@ -64,6 +64,9 @@ func (g *Gateway) furnish(ctx context.Context, h *house, file *config.File) (err
 	if h.callers, err = g.buildAuthn(h, file); err != nil {
 		return err
 	}
+	if h.cors, err = buildCors(file); err != nil {
+		return err
+	}
 	chain, err := g.buildChain(h, file)
 	if err != nil {
 		return err
@@ -150,7 +153,7 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
 		buildStreams(methods, h.policies), // near the door: what waits for a slow client is what it gets
-		h.callers.interceptor(), // refuses before a byte of the body was read
+		h.callers.interceptor(),           // refuses before a byte of the body was read
 		allowed,
 		limits,     // after who is calling is known, before the body is read
 		validation, // the first that reads it
