@@ -29,7 +29,6 @@ func TestLeanTransportRefusesWhatItCannotDo(t *testing.T) {
 		"balances round robin": {Balancer: "least_request"},
 		"asks no backend":      {Health: upstream.HealthCheck{Interval: time.Second}},
 		"its health":           {HealthService: &service},
-		"ejects no endpoint":   {Ejection: upstream.Ejection{Failures: 5}},
 		`target "xds:///shop"`: {Targets: []string{"xds:///shop"}},
 	} {
 		opts.Name, opts.Lean = "shop", true
