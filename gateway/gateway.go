@@ -104,6 +104,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",
 	}, []string{"result"})
+	g.metrics.MustRegister(upstreamMetrics{g.Upstreams})
 	g.metrics.MustRegister(g.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return g
 }
@@ -121,6 +122,7 @@ func (g *Gateway) listen(cfg *configv1.Config) error {
 		return nil
 	}
 	if g.admin, err = admin.New(g.adminOptions(cfg)); err == nil {
+		g.admin.Handle("/upstreams", "clusters and endpoints (?format=json, or Accept)", upstreamsPage(g.Upstreams))
 		err = g.admin.Listen()
 	}
 	if err != nil {

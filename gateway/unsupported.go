@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/transomhq/transom/interceptors/policy"
 	"github.com/transomhq/transom/rpc"
@@ -11,7 +14,7 @@ import (
 // would leave a door open that somebody believes shut, so they are refused;
 // the comforts are only missed, so they are warned about.
 func missingGuards() []string   { return []string{"version"} }
-func missingComforts() []string { return []string{"upstream"} }
+func missingComforts() []string { return []string{"upstream.hedge", "upstream.idempotency_key"} }
 
 // unsupported returns what is refused about a method's policy.
 func unsupported(m *rpc.Method, e *policy.Effective) []error {
@@ -24,6 +27,13 @@ func unsupported(m *rpc.Method, e *policy.Effective) []error {
 	return errs
 }
 
+// says reports whether the field of path, "upstream.hedge", is set in m.
+func says(m protoreflect.Message, path string) bool {
+	name, rest, deeper := strings.Cut(path, ".")
+	fd := m.Descriptor().Fields().ByName(protoreflect.Name(name))
+	return fd != nil && m.Has(fd) && (!deeper || says(m.Get(fd).Message(), rest))
+}
+
 // ignored returns what has no effect in the policies of methods, once for each
 // place where it is declared.
 func ignored(methods []*rpc.Method, policies *policy.Set) []string {
@@ -31,7 +41,10 @@ func ignored(methods []*rpc.Method, policies *policy.Set) []string {
 	seen := map[string]bool{}
 	for _, m := range methods {
 		for _, part := range missingComforts() {
-			origin, ok := policies.Of(m.Name).Origins[part]
+			e := policies.Of(m.Name)
+			top, _, _ := strings.Cut(part, ".")
+			origin, ok := e.Origins[top]
+			ok = ok && says(e.Policy.ProtoReflect(), part)
 			text := fmt.Sprintf("%s: policy %q has no effect in this version", origin.Text, part)
 			if ok && !seen[text] {
 				seen[text] = true
