@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,62 +16,39 @@ import (
 	policyv1 "github.com/transomhq/transom/gen/transom/policy/v1"
 	"github.com/transomhq/transom/interceptors"
 	"github.com/transomhq/transom/interceptors/authn"
+	"github.com/transomhq/transom/interceptors/authn/apikey"
+	"github.com/transomhq/transom/interceptors/authn/basic"
+	"github.com/transomhq/transom/interceptors/authn/introspection"
 	"github.com/transomhq/transom/interceptors/authn/jwt"
+	"github.com/transomhq/transom/interceptors/authn/mtls"
 	"github.com/transomhq/transom/interceptors/policy"
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/transcoder/rest"
 )
 
 // credentials are what outlives a house of those who call: verifiers with
-// what they fetched, and the streams that run on somebody's credential.
+// what they fetched, the store of keys and revocations, and the streams that
+// run on somebody's credential.
 type credentials struct {
-	log    *slog.Logger
-	leases authn.Leases
-
-	mu        sync.Mutex
-	verifiers map[string]*sharedVerifier // by description
+	log       *slog.Logger
+	leases    authn.Leases
+	verifiers lending[*verifier]
+	vaults    lending[*vault]
 }
 
-type sharedVerifier struct {
+// verifier is a verifier that may have something to close.
+type verifier struct {
 	authn.Verifier
-	refs int
+	close func()
 }
 
-func newCredentials(log *slog.Logger) *credentials {
-	return &credentials{log: log, verifiers: map[string]*sharedVerifier{}}
+func (v *verifier) Close() {
+	if v.close != nil {
+		v.close()
+	}
 }
 
-// acquire returns the verifier of a description, opened if no house has it,
-// and the function that gives it back.
-func (c *credentials) acquire(description string, open func() (authn.Verifier, error)) (authn.Verifier, func(), error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	shared := c.verifiers[description]
-	if shared == nil {
-		verifier, err := open()
-		if err != nil {
-			return nil, nil, err
-		}
-		shared = &sharedVerifier{Verifier: verifier}
-		c.verifiers[description] = shared
-	}
-	shared.refs++
-	return shared.Verifier, sync.OnceFunc(func() { c.release(description) }), nil
-}
-
-func (c *credentials) release(description string) {
-	c.mu.Lock()
-	shared := c.verifiers[description]
-	shared.refs--
-	last := shared.refs == 0
-	if last {
-		delete(c.verifiers, description)
-	}
-	c.mu.Unlock()
-	if closer, ok := shared.Verifier.(interface{ Close() }); ok && last {
-		closer.Close()
-	}
-}
+func newCredentials(log *slog.Logger) *credentials { return &credentials{log: log} }
 
 // callers is how a house finds out who is calling.
 type callers struct {
@@ -81,20 +57,26 @@ type callers struct {
 	headers  []string        // request headers that carry credentials
 	identity []string        // metadata keys that only the gateway sets
 	drop     map[string]bool // metadata keys that never reach a backend
+
+	vault *vault // nil: no store
+	rings []*apikey.Ring
 }
 
 // buildAuthn compiles how callers prove who they are.
 func (g *Gateway) buildAuthn(h *house, file *config.File) (*callers, error) {
 	cfg := file.Config.GetAuthn()
 	c := &callers{drop: map[string]bool{}}
-	opts := authn.Options{
+	if err := g.lendVault(h, c, file.Config); err != nil {
+		return nil, err
+	}
+	opts := authn.Options{Check: c.check,
 		Realm: cfg.GetRealm(), Forward: forwardOf(cfg.GetIdentity()), Leases: &g.credentials.leases,
 		Grace: cfg.GetLease().GetGrace().AsDuration(), Policies: authnPolicies(h, file),
 	}
 	var errs []error
 	kept := map[string]bool{}
 	for i, a := range cfg.GetAuthenticators() {
-		one, err := g.openAuthenticator(h, a)
+		one, err := g.openAuthenticator(h, c, a)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: authenticator %q: %w", file.Position(fmt.Sprintf("authn.authenticators[%d]", i)), a.GetName(), err))
 			continue
@@ -215,46 +197,133 @@ func carriersOf(a *configv1.Authenticator) []*configv1.Carrier {
 	return []*configv1.Carrier{{Header: "authorization", Scheme: "Bearer"}}
 }
 
-func (g *Gateway) openAuthenticator(h *house, a *configv1.Authenticator) (authn.Authenticator, error) {
-	one := authn.Authenticator{Name: a.GetName()}
-	for _, c := range carriersOf(a) {
-		switch {
-		case c.GetQuery() != "":
-			one.Carriers = append(one.Carriers, authn.Query(c.GetQuery()))
-		case c.GetSubprotocol() != "":
-			one.Carriers = append(one.Carriers, authn.Subprotocol(c.GetSubprotocol()))
-		default:
-			one.Carriers = append(one.Carriers, authn.Header(c.GetHeader(), c.GetScheme()))
+// lendVault takes the store of keys and revocations over from the house before.
+func (g *Gateway) lendVault(h *house, c *callers, cfg *configv1.Config) (err error) {
+	if cfg.GetAuthn().GetStore() == nil {
+		return nil
+	}
+	description, err := describePart(cfg.GetAuthn().GetStore())
+	if err != nil {
+		return err
+	}
+	var release func()
+	c.vault, release, err = g.credentials.vaults.acquire(description, func() (*vault, error) {
+		return openVault(cfg, &g.credentials.leases, g.credentials.log)
+	})
+	if err == nil {
+		h.release = append(h.release, release)
+	}
+	return err
+}
+
+// describePart returns a text that is the same for the same configuration.
+func describePart(parts ...proto.Message) (string, error) {
+	var all strings.Builder
+	for _, part := range parts {
+		text, err := proto.MarshalOptions{Deterministic: true}.Marshal(part)
+		if err != nil {
+			return "", err
+		}
+		all.Write(text)
+	}
+	return all.String(), nil
+}
+
+// check has the last word about a caller: what was revoked meanwhile.
+func (c *callers) check(p *rpc.Principal) error {
+	if p.Method == "apikey" {
+		if err := c.checkKey(p); err != nil {
+			return err
 		}
 	}
-	var open func() (authn.Verifier, error)
-	switch {
-	case a.GetJwt() != nil:
-		one.Challenge = "Bearer"
-		open = func() (authn.Verifier, error) { return g.openJWT(a.GetJwt()) }
-	default:
-		return one, errors.New("its kind is not supported by this version")
+	if c.vault == nil {
+		return nil
 	}
-	description, err := proto.MarshalOptions{Deterministic: true}.Marshal(a)
+	return c.vault.revoked.Check(p)
+}
+
+// checkKey asks whether a key is still good; one of the rings has proved it.
+func (c *callers) checkKey(p *rpc.Principal) (err error) {
+	for _, ring := range c.rings {
+		if err = ring.Check(p); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (g *Gateway) openAuthenticator(h *house, c *callers, a *configv1.Authenticator) (authn.Authenticator, error) {
+	one := authn.Authenticator{Name: a.GetName(), Carriers: carriers(a), Challenge: challengeOf(a)}
+	description, err := describePart(a)
 	if err != nil {
 		return one, err
 	}
-	verifier, release, err := g.credentials.acquire(string(description), open)
+	if a.GetApiKey() != nil && c.vault != nil {
+		description += fmt.Sprintf("%p", c.vault) // whose keys are the ring's, too
+	}
+	v, release, err := g.credentials.verifiers.acquire(description, func() (*verifier, error) { return g.openVerifier(a, c.vault) })
 	if err != nil {
 		return one, err
 	}
-	h.release = append(h.release, release)
-	one.Verifier = verifier
+	h.release = slices.Insert(h.release, 0, release) // before the vault
+	one.Verifier = v.Verifier
+	if ring, ok := v.Verifier.(*apikey.Ring); ok {
+		c.rings = append(c.rings, ring)
+	}
 	return one, nil
 }
 
-func (g *Gateway) openJWT(c *configv1.Jwt) (authn.Verifier, error) {
+func carriers(a *configv1.Authenticator) []authn.Carrier {
+	if a.GetMtls() != nil {
+		return []authn.Carrier{authn.ClientCertificate()}
+	}
+	var all []authn.Carrier
+	for _, c := range carriersOf(a) {
+		switch {
+		case c.GetQuery() != "":
+			all = append(all, authn.Query(c.GetQuery()))
+		case c.GetSubprotocol() != "":
+			all = append(all, authn.Subprotocol(c.GetSubprotocol()))
+		default:
+			all = append(all, authn.Header(c.GetHeader(), c.GetScheme()))
+		}
+	}
+	return all
+}
+
+func challengeOf(a *configv1.Authenticator) string {
+	switch {
+	case a.GetJwt() != nil, a.GetIntrospection() != nil:
+		return "Bearer"
+	case a.GetBasic() != nil:
+		return "Basic"
+	}
+	return "" // no scheme is registered for it
+}
+
+func (g *Gateway) openVerifier(a *configv1.Authenticator, store *vault) (*verifier, error) {
+	switch {
+	case a.GetJwt() != nil:
+		return g.openJWT(a.GetJwt())
+	case a.GetApiKey() != nil:
+		return openKeys(a.GetApiKey(), store)
+	case a.GetMtls() != nil:
+		return &verifier{Verifier: mtls.New(mtls.Options{Name: certificateName(a.GetMtls().GetSubject()), Allow: a.GetMtls().GetAllow()})}, nil
+	case a.GetBasic() != nil:
+		return openBasic(a.GetBasic())
+	case a.GetIntrospection() != nil:
+		return openIntrospection(a.GetIntrospection())
+	}
+	return nil, errors.New("it is of no kind")
+}
+
+func (g *Gateway) openJWT(c *configv1.Jwt) (*verifier, error) {
 	k := c.GetJwks()
 	client, err := httpClient(k.GetTls(), k.GetTimeout().AsDuration())
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
-	return jwt.New(jwt.Options{
+	v, err := jwt.New(jwt.Options{
 		Issuer: c.GetIssuer(), Audiences: c.GetAudiences(), Algorithms: c.GetAlgorithms(), Types: c.GetTypes(),
 		Skew: c.GetSkew().AsDuration(), MaxBytes: int(c.GetMaxBytes()), CacheSize: int(c.GetCacheSize()),
 		SubjectClaim: c.GetSubjectClaim(), ScopeClaims: c.GetScopeClaims(), RoleClaims: c.GetRoleClaims(), ConsumerClaims: c.GetConsumerClaims(),
@@ -263,6 +332,64 @@ func (g *Gateway) openJWT(c *configv1.Jwt) (authn.Verifier, error) {
 			Refresh: k.GetRefresh().AsDuration(), MinInterval: k.GetMinInterval().AsDuration(), Client: client, Log: g.credentials.log,
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &verifier{v, v.Close}, nil
+}
+
+func openKeys(c *configv1.ApiKey, from *vault) (*verifier, error) {
+	var fixed []apikey.Key
+	for _, k := range c.GetKeys() {
+		expires, _ := time.Parse(time.RFC3339, k.GetExpires()) // the configuration was checked; "" is never
+		fixed = append(fixed, apikey.Key{
+			Prefix: k.GetPrefix(), Hash: k.GetHash(), Consumer: k.GetConsumer(), Subject: k.GetSubject(),
+			Scopes: k.GetScopes(), Roles: k.GetRoles(), Expires: expires,
+		})
+	}
+	ring, err := apikey.NewRing(fixed, from != nil)
+	if err != nil || from == nil {
+		return &verifier{Verifier: ring}, err
+	}
+	from.add(ring)
+	return &verifier{ring, func() { from.remove(ring) }}, nil
+}
+
+func certificateName(n configv1.CertificateName) mtls.Name {
+	switch n {
+	case configv1.CertificateName_CERTIFICATE_NAME_DNS:
+		return mtls.DNS
+	case configv1.CertificateName_CERTIFICATE_NAME_COMMON_NAME:
+		return mtls.CommonName
+	case configv1.CertificateName_CERTIFICATE_NAME_SUBJECT:
+		return mtls.Subject
+	case configv1.CertificateName_CERTIFICATE_NAME_SPIFFE, configv1.CertificateName_CERTIFICATE_NAME_UNSPECIFIED:
+	}
+	return mtls.SPIFFE
+}
+
+func openBasic(c *configv1.Basic) (*verifier, error) {
+	var users []basic.User
+	for _, u := range c.GetUsers() {
+		users = append(users, basic.User{Name: u.GetName(), Hash: u.GetPasswordHash().GetValue(), Scopes: u.GetScopes(), Roles: u.GetRoles()})
+	}
+	v, err := basic.New(users)
+	return &verifier{Verifier: v}, err
+}
+
+func openIntrospection(c *configv1.Introspection) (*verifier, error) {
+	client, err := httpClient(c.GetTls(), c.GetTimeout().AsDuration())
+	if err != nil {
+		return nil, err
+	}
+	v, err := introspection.New(introspection.Options{
+		URL: c.GetUrl(), ClientID: c.GetClientId(), ClientSecret: c.GetClientSecret().GetValue(), Audiences: c.GetAudiences(),
+		Cache: c.GetCache().AsDuration(), Timeout: c.GetTimeout().AsDuration(), Client: client,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &verifier{v, v.Close}, nil
 }
 
 // httpClient returns a client for questions about credentials. It follows no

@@ -54,7 +54,7 @@ var rules = []rule{
 	{"gateway/...", []string{"admin/...", "config/...", "edge/...", "gen/transom/...", "interceptors/...", "router/...", "rpc",
 		"schema/...", "transcoder/...", "upstream/..."},
 		"the assembly: the only room that knows all others"},
-	{"cmd/transom", []string{"config/...", "gateway/...", "gen/transom/...", "interceptors/policy", "router/...", "rpc", "schema/..."},
+	{"cmd/transom", []string{"config/...", "gateway/...", "gen/transom/...", "interceptors/authn/...", "interceptors/policy", "router/...", "rpc", "schema/..."},
 		"the binary parses flags and prints; the assembly is gateway's"},
 
 	// Around it.
