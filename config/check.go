@@ -29,6 +29,7 @@ func (f *File) check() {
 	f.checkClusters()
 	f.checkRoutes()
 	f.checkHeaders()
+	f.checkWebSocket()
 	f.checkPolicies()
 	f.checkLimits()
 	f.checkAuthn()
