@@ -10,8 +10,8 @@
 //	watch    who reads, writes or begins too slowly  watch.go
 //	drain    GOAWAY, Connection: close, wait         drain.go
 //
-// CORS, when it comes, wraps Options.Handler inside serveHTTP (http.go): a
-// preflight has no method either.
+// CORS (edge/cors) answers preflights in front of Options.Handler, which knows
+// whose policy a path has.
 //
 // It is the first room on the way of a request. It must not know methods,
 // routes, doors or policies, and must not read a body: it hands one Handler

@@ -56,6 +56,11 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (*exchange, *http.
 	for _, p := range s.header {
 		h[p.name] = p.values
 	}
+	if len(s.security) > 0 && !isFramed(r.Header) {
+		for _, p := range s.security {
+			h[p.name] = p.values
+		}
+	}
 	if c.tls != nil && s.hsts != nil {
 		h["Strict-Transport-Security"] = s.hsts
 	}

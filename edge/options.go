@@ -56,6 +56,10 @@ type Options struct {
 	// ResponseHeader are fields set on every answer, unless the handler sets
 	// them otherwise.
 	ResponseHeader map[string]string
+	// SecurityHeaders sets fields that keep browsers from misreading answers,
+	// other than those of framed messages: no sniffing of types, no frames, no
+	// referrer. ResponseHeader wins.
+	SecurityHeaders bool
 	// HSTS is the max-age of Strict-Transport-Security on answers over TLS; 0
 	// sends none (RFC 6797).
 	HSTS time.Duration
@@ -227,6 +231,21 @@ func headerPairs(h map[string]string) ([]headerPair, error) {
 	}
 	slices.SortFunc(pairs, func(a, b headerPair) int { return strings.Compare(a.name, b.name) })
 	return pairs, nil
+}
+
+// securityHeaders are the fields of SecurityHeaders that header does not set.
+func securityHeaders(header []headerPair) []headerPair {
+	var pairs []headerPair
+	for _, p := range []headerPair{
+		{"X-Content-Type-Options", []string{"nosniff"}}, // Fetch standard, section 3.6
+		{"X-Frame-Options", []string{"DENY"}},           // RFC 7034
+		{"Referrer-Policy", []string{"no-referrer"}},
+	} {
+		if !slices.ContainsFunc(header, func(own headerPair) bool { return own.name == p.name }) {
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
 }
 
 type headerPair struct {

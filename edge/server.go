@@ -26,6 +26,7 @@ type Server struct {
 	trust      trust
 	framing    framing.Limits
 	header     []headerPair
+	security   []headerPair // unless messages are framed
 	hsts       []string
 	forwarding []string
 	precision  time.Duration
@@ -73,6 +74,9 @@ func New(opts Options) (*Server, error) {
 	var terr, herr error
 	s.trust, terr = parseTrust(opts.TrustedProxies)
 	s.header, herr = headerPairs(opts.ResponseHeader)
+	if opts.SecurityHeaders {
+		s.security = securityHeaders(s.header)
+	}
 	err := errors.Join(opts.Limits.validate(), terr, herr)
 	for _, l := range opts.Listeners {
 		ln, lerr := s.newListener(l)

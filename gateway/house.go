@@ -23,6 +23,7 @@ type house struct {
 	backends *backends
 	self     *self
 	callers  *callers
+	cors     *origins // nil: no page of another origin may call
 
 	router *router.Table
 	// formForGet takes a POST of a form for a GET (profile grpc-gateway).

@@ -15,8 +15,9 @@ func (g *Gateway) edgeOptions(cfg *configv1.Config) edge.Options {
 		Handler: g.serve, Finish: g.telemetry.Finish, Refuse: g.refuse, Logger: g.log,
 		TrustedProxies: cfg.GetEdge().GetTrustedProxies(),
 		ClientIPHeader: cfg.GetEdge().GetClientIpHeader(),
-		HSTS:           cfg.GetEdge().GetHsts().AsDuration(),
-		DrainDelay:     cfg.GetDrain().GetDelay().AsDuration(),
+		ResponseHeader: cfg.GetEdge().GetResponseHeaders(), SecurityHeaders: cfg.GetEdge().GetSecurityHeaders(),
+		HSTS:       cfg.GetEdge().GetHsts().AsDuration(),
+		DrainDelay: cfg.GetDrain().GetDelay().AsDuration(),
 		Limits: edge.Limits{
 			Connections:  int(limits.GetMaxConnections()),
 			Streams:      int(limits.GetMaxStreamsPerConnection()),
@@ -70,5 +71,6 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, call *rpc.Call,
 		return
 	}
 	defer h.leave()
+	h.cors.readable(w, r)
 	h.rest.Refuse(w, r, call, err)
 }

@@ -26,6 +26,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, call *rpc.Call) 
 		return
 	}
 	defer h.leave()
+	if h.crossOrigin(w, r, call) {
+		return // a browser's own question
+	}
 	h.callers.carriers.take(r, call)
 	switch {
 	case h.isSocket(r, call):
