@@ -601,3 +601,22 @@ func TestDocumentedLimits(t *testing.T) {
 		g.Close()
 	}
 }
+
+// Streams over HTTP are limited before they begin.
+func TestStreamsOverHTTPAreLimited(t *testing.T) {
+	l := startLimited(t, `
+policies:
+  - selectors: [limited.v1.Things.Watch]
+    policy: {limits: {quotas: [{bucket: watches, key: {global: true}, limit: 2, period: day}]}}
+`)
+	for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
+		resp, body := l.rest("GET", "/v1/watch/a", "", "Accept", accept)
+		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("RateLimit"), `"watches";r=`) || !strings.Contains(body, `"a"`) {
+			t.Errorf("%s: %d %v %s", accept, resp.StatusCode, resp.Header, body)
+		}
+	}
+	resp, body := l.rest("GET", "/v1/watch/a", "", "Accept", "text/event-stream")
+	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "QUOTA_EXCEEDED") {
+		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,5 +351,37 @@ func TestCluster(t *testing.T) {
 		}
 		again()
 		return !full[0]
+	})
+}
+
+// A server that takes connections and does not answer holds nobody up.
+func TestServerHangs(t *testing.T) {
+	addr, process := server(t)
+	s := ratelimit.NewShared(ratelimit.SharedOptions{
+		Store: open(t, addr), Local: ratelimit.NewMemory(0), Timeout: 20 * time.Millisecond,
+	})
+	l := rate(5, time.Hour, 5)
+	take(t, s, ratelimit.Ask{Limit: l, Key: "ann", Cost: 1})
+	if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 50 {
+				take(t, s, ratelimit.Ask{Limit: l, Key: "bob", Cost: 1})
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("800 calls took %s", took)
+	}
+	if err := process.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "the server counts again", func() bool {
+		return take(t, s, ratelimit.Ask{Limit: l, Key: "ann", Cost: 0})[0].Remaining == 4
 	})
 }
