@@ -37,7 +37,7 @@ of gRPC services, from their protobuf definitions alone.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(env), checkCommand(env), routesCommand(env), upstreamsCommand(env), explainCommand(env), protoCommand(), versionCommand())
+	root.AddCommand(serveCommand(env), checkCommand(env), routesCommand(env), upstreamsCommand(env), explainCommand(env), keysCommand(env), revokeCommand(env), protoCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
