@@ -71,6 +71,10 @@ microbench: packages ## Run the Go benchmarks. BENCH=regexp PKG=./router/... BEN
 peers:
 	@.ci/packages nginx:nginx-light haproxy:haproxy
 
+.PHONY: faults
+faults: ## Kill, freeze, slow and break backend processes under 1,000 calls/s; a table of what clients noticed (1 min).
+	go run ./internal/faults
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, FUZZTIME=30s each; PKG=./router/... runs a part.
 	.ci/fuzz $(FUZZTIME) $(PKG)
