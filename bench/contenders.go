@@ -74,9 +74,11 @@ func (f *fleet) peer(name string, o *options) (*process, error) {
 		for _, b := range o.binaries {
 			switch name {
 			case b.name:
-				p, err = f.transom(b, name, shopConfig(o.repo, true))
+				p, err = f.transom(b, name, shopConfig(o.repo, true, "grpc"))
 			case b.name + " quiet":
-				p, err = f.transom(b, name, shopConfig(o.repo, false))
+				p, err = f.transom(b, name, shopConfig(o.repo, false, "grpc"))
+			case b.name + " lean":
+				p, err = f.transom(b, name, shopConfig(o.repo, true, "lean"))
 			}
 		}
 	}
@@ -90,9 +92,9 @@ func (f *fleet) peer(name string, o *options) (*process, error) {
 }
 
 // shopConfig is the gateway's configuration for the example shop. All is as it
-// comes: metrics, access log, the deadlines of the shop's protos. The stream
-// is a plain one, as the peers have it.
-func shopConfig(repo string, access bool) func(addr, admin, backend string) string {
+// comes (metrics, access log, the deadlines of the shop's protos), but for
+// validation, which no peer does.
+func shopConfig(repo string, access bool, transport string) func(addr, admin, backend string) string {
 	return func(addr, admin, backend string) string {
 		return fmt.Sprintf(`
 listeners: [{address: %q}]
@@ -100,9 +102,10 @@ admin: {address: %q}
 schema:
   sources: [%q]
   include: [shop.catalog.v1.*, shop.orders.v1.*, shop.tracking.v1.*]
-clusters: [{name: shop, targets: [%q]}]
+clusters: [{name: shop, targets: [%q], transport: %s}]
 logging: {access: %v}
-`, addr, admin, must(filepath.Abs(filepath.Join(repo, "proto"))), backend, access)
+policies: [{selectors: ["*"], policy: {validation: {mode: MODE_OFF}}}]
+`, addr, admin, must(filepath.Abs(filepath.Join(repo, "proto"))), backend, transport, access)
 	}
 }
 

@@ -194,7 +194,8 @@ the rounds; contenders take turns in every round, on one backend with ready-made
 the contender share the machine. REST loads use 64 keep-alive connections of HTTP/1.1, gRPC loads 64 callers on 4 connections
 (streams: 8 at a time). Latencies are those of a closed loop, which is mostly queueing; only "GET at 5,000/s" has a fixed rate.
 
-- transom: as it comes, with metrics, access log and the deadlines of the example shop's protos; "no access log" switches that off.
+- transom: as it comes, with metrics, access log and the deadlines of the example shop's protos, but without validation, which
+  no peer does; "no access log" leaves that out, "lean transport" is what clusters with transport: lean get.
 - grpc-gateway, vanguard: without telemetry of any kind; the former with generated handlers, and again with GOGC=400.
 - raw: net/http with a grpc-go call behind it, fixed JSON, nothing transcoded. floor: net/http alone with fixed JSON.
 - relay: a grpc-go server whose UnknownServiceHandler passes bytes on. nginx: grpc_pass, one worker. haproxy: two threads.

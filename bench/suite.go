@@ -48,9 +48,9 @@ func grpcLoad(method string, request []byte, stream bool) func(string) ([]caller
 }
 
 func loads(binaries []binary) []*load {
-	var transom, quiet []string
+	var transom, quiet, lean []string
 	for _, b := range binaries {
-		transom, quiet = append(transom, b.name), append(quiet, b.name+" quiet")
+		transom, quiet, lean = append(transom, b.name), append(quiet, b.name+" quiet"), append(lean, b.name+" lean")
 	}
 	with := func(lists ...[]string) (all []string) {
 		for _, l := range lists {
@@ -58,19 +58,19 @@ func loads(binaries []binary) []*load {
 		}
 		return all
 	}
-	json := with(transom, quiet, []string{"grpc-gateway", "grpc-gateway GOGC=400", "vanguard", "raw", "floor"})
-	pass := with(transom, []string{"relay", "nginx", "haproxy"})
-	fixedRate := with(transom, []string{"raw", "grpc-gateway"})
+	json := with(transom, quiet, lean, []string{"grpc-gateway", "grpc-gateway GOGC=400", "vanguard", "raw", "floor"})
+	pass := with(transom, lean, []string{"relay", "nginx", "haproxy"})
+	fixedRate := with(transom, lean, []string{"raw", "grpc-gateway"})
 	post := must(protojson.Marshal(product()))
 	ask := must(proto.Marshal(&ordersv1.GetOrderRequest{OrderId: "4711"}))
 	return []*load{
 		{Name: "GET 300 B", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathGet, nil, 64)},
 		{Name: "POST 1 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("POST", pathPost, post, 64)},
 		{Name: "list 43 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathList, nil, 64)},
-		{Name: "stream 200 B", Base: "grpc-gateway", Contenders: with(transom, []string{"grpc-gateway"}), PerMessage: true, callers: httpLoad("GET", pathStream, nil, 8)},
+		{Name: "stream 200 B", Base: "grpc-gateway", Contenders: with(transom, lean, []string{"grpc-gateway"}), PerMessage: true, callers: httpLoad("GET", pathStream, nil, 8)},
 		{Name: "gRPC 300 B", Base: "relay", Contenders: pass, callers: grpcLoad(getOrder, ask, false)},
 		{Name: "gRPC 43 KB", Base: "relay", Contenders: pass, callers: grpcLoad(listProducts, nil, false)},
-		{Name: "gRPC stream 200 B", Base: "relay", Contenders: pass, PerMessage: true, callers: grpcLoad(trackOrder, nil, true)},
+		{Name: "gRPC stream 200 B", Base: "relay", Contenders: pass, PerMessage: true, callers: grpcLoad(trackOrder, ask, true)},
 		{Name: "GET at 5,000/s", Base: "raw", Contenders: fixedRate, Rate: 5000, callers: httpLoad("GET", pathGet, nil, 64)},
 	}
 }
@@ -209,4 +209,4 @@ func read(p, backend *process) (reading, error) {
 }
 
 // title returns name without what only tells two binaries apart.
-func title(name string) string { return strings.ReplaceAll(name, " quiet", ", no access log") }
+func title(name string) string { return strings.NewReplacer(" quiet", ", no access log", " lean", ", lean transport").Replace(name) }
