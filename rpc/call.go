@@ -136,7 +136,7 @@ func (c *Call) SetRenewal(renew func(ctx context.Context, credential string) err
 
 // Renew lets a running call go on with a fresh credential of the same caller,
 // which came in band. An error leaves the call as it was, and is the client's
-// to read; a call that needs no renewal takes any with FAILED_PRECONDITION.
+// to read; a call that needs no renewal refuses with FAILED_PRECONDITION.
 func (c *Call) Renew(ctx context.Context, credential string) error {
 	c.mu.Lock()
 	renew := c.renew
