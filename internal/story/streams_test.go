@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"runtime"
@@ -37,7 +38,7 @@ import "google/api/annotations.proto";
 import "google/api/httpbody.proto";
 message Event { uint64 sequence = 1; string text = 2; Place at = 3; }
 message Place { string city = 1; }
-message Want { string topic = 1; uint64 after = 2; int32 count = 3; int32 code = 4; bool hold = 5; bool header = 6; string text = 7; }
+message Want { string topic = 1; uint64 after = 2; int32 count = 3; int32 code = 4; bool hold = 5; bool header = 6; string text = 7; int32 pace_us = 8; }
 message Sum { int64 messages = 1; uint64 sequence = 2; string texts = 3; int64 bytes = 4; string type = 5; }
 service Streams {
   rpc Watch(Want) returns (stream Event) {
@@ -78,19 +79,22 @@ type streams struct {
 	addr     string
 	canceled chan struct{} // gets one for each call whose caller went away
 	called   chan string   // gets the name of each call
+	over     chan struct{} // gets one for each stream whose events are all sent
+	stop     func()        // kills the server with all its streams
 }
 
-func startStreams(t testing.TB, schema *story.Schema) *streams {
+func startStreams(t testing.TB, schema *story.Schema, addr string) *streams {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &streams{schema: schema, addr: l.Addr().String(), canceled: make(chan struct{}, 100), called: make(chan string, 1000)}
+	b := &streams{schema: schema, addr: l.Addr().String(), canceled: make(chan struct{}, 100), called: make(chan string, 1000), over: make(chan struct{}, 1000)}
 	srv := grpc.NewServer(grpc.UnknownServiceHandler(b.serve), grpc.ForceServerCodecV2(rpc.Codec{}))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
-	t.Cleanup(func() { srv.Stop(); <-done })
+	b.stop = func() { srv.Stop(); <-done }
+	t.Cleanup(b.stop)
 	return b
 }
 
@@ -163,10 +167,13 @@ func (b *streams) watch(ss grpc.ServerStream, send func(uint64, string) error) e
 	}
 	after, text := value(want, "after").Uint(), value(want, "text").String()
 	for n := after + 1; n <= after+uint64(value(want, "count").Int()); n++ {
+		time.Sleep(time.Duration(value(want, "pace_us").Int()) * time.Microsecond)
 		if err := send(n, fmt.Sprintf("%s %d%s", value(want, "topic").String(), n, text)); err != nil {
+			b.over <- struct{}{}
 			return err
 		}
 	}
+	b.over <- struct{}{}
 	if value(want, "hold").Bool() {
 		<-ss.Context().Done()
 		b.canceled <- struct{}{}
@@ -246,21 +253,28 @@ func (b *streams) upload(ss grpc.ServerStream) error {
 // streamWorld is a gateway in front of a backend of streamsProto.
 type streamWorld struct {
 	*streams
+	addr    string // the gateway's
 	url     string
 	clients map[string]*http.Client
 }
 
-func newStreamWorld(t testing.TB, profile string, config string) *streamWorld {
+func newStreamWorld(t testing.TB, profile, config string) *streamWorld {
+	return newStreamWorldOf(t, profile, config, nil)
+}
+
+func newStreamWorldOf(t testing.TB, profile, config string, more map[string]json.RawMessage) *streamWorld {
 	t.Helper()
 	schema := story.Compile(t, map[string]string{"streams.proto": streamsProto})
-	b := startStreams(t, schema)
+	b := startStreams(t, schema, "127.0.0.1:0")
 	setup := story.Setup{T: t, Schema: schema, Backend: b.addr, Profile: profile}
 	if config == "" {
 		config = `[{"selectors": ["story.v1.Streams.Watch"], "policy": {"streams": {"cursor": {"event_field": "sequence", "request_field": "after"}, "heartbeat": "0.02s"}}}]`
 	}
 	setup.Config = map[string]json.RawMessage{"policies": json.RawMessage(config)}
+	maps.Copy(setup.Config, more)
 	w := &streamWorld{streams: b, clients: map[string]*http.Client{}}
-	w.url = "http://" + openGateway(setup)
+	w.addr = openGateway(setup)
+	w.url = "http://" + w.addr
 	for name, set := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/2":   func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
