@@ -81,9 +81,9 @@ func TestTwoGatewaysShareALimit(t *testing.T) {
 				}
 				resp.Body.Close()
 				switch resp.StatusCode {
-				case 200:
+				case http.StatusOK:
 					admitted.Add(1)
-				case 429:
+				case http.StatusTooManyRequests:
 					refused.Add(1)
 				default:
 					other.Add(1)
@@ -110,7 +110,7 @@ func TestRedisGoesAndComes(t *testing.T) {
 	addr, kill := redisServer(t, "0")
 	_, port, _ := net.SplitHostPort(addr)
 	l := startLimited(t, strings.Replace(fmt.Sprintf(sharedLimit, addr, 5), "timeout: 5s", "timeout: 100ms", 1))
-	if resp, body := l.rest("POST", "/v1/things", "{}"); resp.StatusCode != 200 {
+	if resp, body := l.rest("POST", "/v1/things", "{}"); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	kill()
@@ -123,12 +123,12 @@ func TestRedisGoesAndComes(t *testing.T) {
 		t.Errorf("counted locally: %v", statuses)
 	}
 	resp, body := l.rest("POST", "/v1/things", "{}")
-	if resp.StatusCode != 503 || !strings.Contains(body, "limits cannot be checked at the moment") || strings.Contains(body, addr) {
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "limits cannot be checked at the moment") || strings.Contains(body, addr) {
 		t.Errorf("fails closed: %d %s", resp.StatusCode, body)
 	}
 	redisServer(t, port)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if resp, _ := l.rest("POST", "/v1/things", "{}"); resp.StatusCode == 200 {
+		if resp, _ := l.rest("POST", "/v1/things", "{}"); resp.StatusCode == http.StatusOK {
 			break
 		}
 		if time.Now().After(deadline) {

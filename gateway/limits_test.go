@@ -177,7 +177,7 @@ func TestRateLimitAnswersOnREST(t *testing.T) {
 	l := startLimited(t, getTwice)
 	for i := range 2 {
 		resp, body := l.rest("GET", "/v1/things/a", "")
-		if want := fmt.Sprintf(`"gets";r=%d;t=%d`, 1-i, 1800*(i+1)); resp.StatusCode != 200 || resp.Header.Get("RateLimit") != want {
+		if want := fmt.Sprintf(`"gets";r=%d;t=%d`, 1-i, 1800*(i+1)); resp.StatusCode != http.StatusOK || resp.Header.Get("RateLimit") != want {
 			t.Fatalf("call %d: %d %s, RateLimit %q, want %q", i, resp.StatusCode, body, resp.Header.Get("RateLimit"), want)
 		}
 		if got := resp.Header.Get("RateLimit-Policy"); got != `"gets";q=2;w=3600` {
@@ -185,7 +185,7 @@ func TestRateLimitAnswersOnREST(t *testing.T) {
 		}
 	}
 	resp, body := l.rest("GET", "/v1/things/a", "")
-	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") != "1800" || resp.Header.Get("RateLimit") != `"gets";r=0;t=1800` {
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "1800" || resp.Header.Get("RateLimit") != `"gets";r=0;t=1800` {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
 	var st struct {
@@ -216,7 +216,7 @@ func TestRateLimitAnswersOnGRPC(t *testing.T) {
 	md, st := l.grpc(t.Context(), "Get", `{"name": "a"}`)
 	checkRefused(t, md, st, "gets")
 	// The door makes no difference: REST is refused by the same count.
-	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != 429 {
+	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("REST after gRPC: %d", resp.StatusCode)
 	}
 }
@@ -249,7 +249,7 @@ func TestRateLimitAnswersOnConnectAndGRPCWeb(t *testing.T) {
 	l := startLimited(t, getTwice)
 	for i := range 3 {
 		resp, body := l.rest("POST", "/limited.v1.Things/Get", `{"name":"a"}`, "Content-Type", "application/json", "Connect-Protocol-Version", "1")
-		if i < 2 && resp.StatusCode != 200 || i == 2 && resp.StatusCode != 429 || resp.Header.Get("RateLimit") == "" {
+		if i < 2 && resp.StatusCode != http.StatusOK || i == 2 && resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("RateLimit") == "" {
 			t.Errorf("Connect, call %d: %d %s %v", i, resp.StatusCode, body, resp.Header)
 		}
 	}
@@ -264,10 +264,10 @@ func TestRateLimitAnswersOnConnectAndGRPCWeb(t *testing.T) {
 
 func TestLimitsInProtoOptions(t *testing.T) {
 	l := startLimited(t, "")
-	if resp, body := l.rest("GET", "/v1/declared", ""); resp.StatusCode != 200 {
+	if resp, body := l.rest("GET", "/v1/declared", ""); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
-	if resp, _ := l.rest("GET", "/v1/declared", ""); resp.StatusCode != 429 {
+	if resp, _ := l.rest("GET", "/v1/declared", ""); resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -313,10 +313,10 @@ policies:
 		if path != "/v1/things" {
 			header = append(header, "Connect-Protocol-Version", "1")
 		}
-		if resp, body := l.rest("POST", path, small, header...); resp.StatusCode != 200 {
+		if resp, body := l.rest("POST", path, small, header...); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
-		if resp, body := l.rest("POST", path, large, header...); resp.StatusCode != 413 || !strings.Contains(body, "112 bytes, more than the 100") {
+		if resp, body := l.rest("POST", path, large, header...); resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(body, "112 bytes, more than the 100") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
@@ -490,7 +490,7 @@ policies:
     policy: {limits: {rates: [{bucket: trial, key: {global: true}, requests: 1, per: 3600s, shadow: true}]}}
 `)
 	for range 3 {
-		if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != 200 || resp.Header.Get("RateLimit") != "" {
+		if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("RateLimit") != "" {
 			t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 		}
 	}
@@ -512,13 +512,13 @@ limits:
 	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.Header.Get("RateLimit-Policy") != `"free-quota";q=2;w=86400, "free-rate";q=100;w=1` || !strings.HasPrefix(resp.Header.Get("RateLimit"), `"free-quota";r=1;`) {
 		t.Errorf("%v", resp.Header)
 	}
-	if resp, _ := l.rest("POST", "/v1/things", "{}"); resp.StatusCode != 200 {
+	if resp, _ := l.rest("POST", "/v1/things", "{}"); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %d", resp.StatusCode)
 	}
-	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != 429 { // one quota over both
+	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != http.StatusTooManyRequests { // one quota over both
 		t.Errorf("got %d", resp.StatusCode)
 	}
-	if resp, _ := l.rest("GET", "/v1/declared", ""); resp.StatusCode != 200 {
+	if resp, _ := l.rest("GET", "/v1/declared", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -538,7 +538,7 @@ func TestReloadKeepsCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.logs.await("msg=reloaded", 1)
-	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != 429 {
+	if resp, _ := l.rest("GET", "/v1/things/a", ""); resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -611,12 +611,12 @@ policies:
 `)
 	for _, accept := range []string{"text/event-stream", "application/x-ndjson"} {
 		resp, body := l.rest("GET", "/v1/watch/a", "", "Accept", accept)
-		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("RateLimit"), `"watches";r=`) || !strings.Contains(body, `"a"`) {
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("RateLimit"), `"watches";r=`) || !strings.Contains(body, `"a"`) {
 			t.Errorf("%s: %d %v %s", accept, resp.StatusCode, resp.Header, body)
 		}
 	}
 	resp, body := l.rest("GET", "/v1/watch/a", "", "Accept", "text/event-stream")
-	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "QUOTA_EXCEEDED") {
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "QUOTA_EXCEEDED") {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
 	}
 }
