@@ -158,6 +158,7 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		limits,     // after who is calling is known, before the body is read
 		validation, // the first that reads it
 	}
+	all = append(all, buildFieldRules(h)...)
 	all = append(all, g.options.interceptors...)
 	end, err := buildEnd(methods, h.policies, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops})
 	if err != nil {
