@@ -41,7 +41,7 @@ func NewBatch(dst io.Writer, flush func() error) *Batch {
 func (b *Batch) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.err == nil && b.pending != nil && len(*b.pending) >= batchLimit {
+	for b.err == nil && b.pending != nil && len(*b.pending) > 0 && len(*b.pending)+len(p) > batchLimit {
 		b.start()
 		b.change.Wait()
 	}
@@ -52,7 +52,14 @@ func (b *Batch) Write(p []byte) (int, error) {
 		return b.through(p)
 	}
 	if b.pending == nil {
-		b.pending = buffer()
+		b.pending = buffer(readSize)
+	}
+	if need := len(*b.pending) + len(p); need > cap(*b.pending) {
+		// One that append would grow fits no size of the pool and is lost to it.
+		grown := buffer(need)
+		*grown = append(*grown, *b.pending...)
+		release(b.pending)
+		b.pending = grown
 	}
 	*b.pending = append(*b.pending, p...)
 	return len(p), nil
@@ -139,8 +146,8 @@ func (b *Batch) write(p *[]byte) error {
 	return b.flush()
 }
 
-func buffer() *[]byte {
-	p := mem.DefaultBufferPool().Get(readSize)
+func buffer(size int) *[]byte {
+	p := mem.DefaultBufferPool().Get(size)
 	*p = (*p)[:0]
 	return p
 }
