@@ -75,7 +75,7 @@ func parseItem(b []byte) (name string, n int64) {
 
 // feedBackend serves Feed without decoding anything. ended gets the method of
 // every call that ends by its client's cancellation.
-func feedBackend(t *testing.T, ended chan<- string) string {
+func feedBackend(t testing.TB, ended chan<- string) string {
 	srv := grpc.NewServer(grpc.ForceServerCodecV2(rpc.Codec{}), grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(ss)
 		err := serveFeed(method, ss)

@@ -119,7 +119,7 @@ func (c *single) awaitAuth() error {
 // open upgrades the connection, once.
 func (c *single) open() error {
 	c.once.Do(func() {
-		conn, src, err := c.upgrade()
+		conn, src, err := c.upgrade(false)
 		if err != nil {
 			c.err = err
 			return

@@ -105,7 +105,8 @@ func checkUpgrade(r *http.Request) *rpc.Error {
 }
 
 // upgrade answers the handshake with success, and takes the connection over.
-func (h *handshake) upgrade() (transport, *bufio.Reader, *rpc.Error) {
+// lean reads through a small buffer of its own, for those who let net/http's go.
+func (h *handshake) upgrade(lean bool) (transport, *bufio.Reader, *rpc.Error) {
 	head := h.w.Header()
 	if h.echo != "" {
 		head["Sec-Websocket-Protocol"] = []string{h.echo}
@@ -135,6 +136,9 @@ func (h *handshake) upgrade() (transport, *bufio.Reader, *rpc.Error) {
 	src := io.Reader(conn)
 	if len(early) > 0 {
 		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	if lean {
+		return conn, bufio.NewReaderSize(src, 1<<10), nil
 	}
 	rw.Reader.Reset(src)
 	return conn, rw.Reader, nil

@@ -60,9 +60,15 @@ func (a *Sockets) ServeMany(w http.ResponseWriter, r *http.Request, call *rpc.Ca
 		leave()
 		return
 	}
-	defer m.release()
 	leave()
-	m.serve()
+	if r.ProtoMajor == 2 { // the stream ends with its handler
+		m.serve()
+		return
+	}
+	// Most of what an idle socket would cost is net/http's, which lets go when
+	// the handler returns. Run waits for those that go on without it.
+	m.ctx = context.WithoutCancel(r.Context())
+	a.serving.Go(m.serve)
 }
 
 func (d *Door) openMany(w http.ResponseWriter, r *http.Request, call *rpc.Call, enter func() (*Door, func())) (*many, *rpc.Error) {
@@ -76,9 +82,9 @@ func (d *Door) openMany(w http.ResponseWriter, r *http.Request, call *rpc.Call, 
 	}
 	m := &many{
 		handshake: h, enter: enter, talk: d.dialect(h.protocol, true, nil),
-		max: d.opts.MaxCalls, queue: 2 * d.opts.MaxMessageBytes, calls: map[uint64]*channel{}, header: h.r.Header,
+		ctx: r.Context(), max: d.opts.MaxCalls, queue: 2 * d.opts.MaxMessageBytes, calls: map[uint64]*channel{}, header: h.r.Header,
 	}
-	conn, src, err := h.upgrade()
+	conn, src, err := h.upgrade(true)
 	if err != nil {
 		h.release()
 		return nil, err
@@ -94,7 +100,8 @@ func (d *Door) openMany(w http.ResponseWriter, r *http.Request, call *rpc.Call, 
 
 // serve reads until the client has gone, or the gateway ends.
 func (m *many) serve() {
-	ctx, cancel := context.WithCancelCause(m.r.Context())
+	defer m.release()
+	ctx, cancel := context.WithCancelCause(m.ctx)
 	m.ctx = ctx
 	m.sock.all.add(m.sock)
 	err := m.sock.read(m.take)
@@ -209,13 +216,17 @@ func (m *many) open(d *Door, e *event) (*channel, error) {
 	}
 	child := m.call.Child(method)
 	s := &stream{
-		call: child, shape: shape, talk: m.talk, id: e.id, send: m.sock.send, wait: d.opts.HandshakeTimeout,
+		call: child, shape: shape, talk: m.talk, id: e.id, wait: d.opts.HandshakeTimeout,
 		requests: make(chan request, window+1), pool: &m.sock.all.buffers,
 	}
 	if e.start.credits != nil {
 		s.credits = newCredits(*e.start.credits)
 	}
 	c := &channel{stream: s}
+	s.send = func(ctx context.Context, text bool, p []byte) error {
+		child.BytesOut.Add(int64(len(p)))
+		return m.sock.send(ctx, text, p)
+	}
 	s.taken = func(n int) { m.taken(c, n) }
 	s.begin(m.ctx, timeout)
 	s.attach(m.r, md)
@@ -276,6 +287,7 @@ func (m *many) deliver(c *channel, q request) {
 		return
 	}
 	m.queued += len(q.body)
+	c.call.BytesIn.Add(int64(len(q.body)))
 	c.requests <- q // there is room: this goroutine alone adds to it
 }
 

@@ -48,6 +48,7 @@ type Sockets struct {
 	start   time.Time
 	tick    atomic.Int64 // the clock: nanoseconds since start, as of the last look
 
+	serving   sync.WaitGroup // sockets whose handlers have returned
 	draining  chan struct{}
 	drainOnce sync.Once
 
@@ -157,8 +158,11 @@ func (a *Sockets) remove(s *socket) {
 }
 
 // Run looks after the sockets until ctx ends: pings the silent, ends the dead
-// and the idle, and drains when Drain was called.
+// and the idle, and drains when Drain was called. It returns when, after that,
+// the last socket has gone.
 func (a *Sockets) Run(ctx context.Context) {
+	defer a.serving.Wait()
+	defer a.cutOff()
 	ticker := time.NewTicker(a.precision())
 	defer ticker.Stop()
 	draining := a.draining
@@ -178,6 +182,13 @@ func (a *Sockets) Run(ctx context.Context) {
 			}
 			clear(list)
 		}
+	}
+}
+
+// cutOff wakes all that wait for their clients: the sockets end.
+func (a *Sockets) cutOff() {
+	for _, s := range a.list(nil) {
+		_ = s.conn.SetDeadline(time.Unix(1, 0)) // fails where it is closed already
 	}
 }
 
