@@ -147,7 +147,11 @@ func serveFeed(method string, ss grpc.ServerStream) error {
 			}
 			return send(item(name, n+1, who))
 		case "/Watch":
-			for i := int64(1); name == "forever" || i <= 3; i++ {
+			last := n + 3
+			if name == "count" {
+				last = 10
+			}
+			for i := n + 1; name == "forever" || i <= last; i++ {
 				if name == "fail" && i == 3 {
 					return status.Error(codes.FailedPrecondition, "broken")
 				}
