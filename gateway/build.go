@@ -152,13 +152,18 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		{Unary: g.telemetry.Unary(), Stream: g.telemetry.Stream()},
 		{Unary: recovery.Unary(), Stream: recovery.Stream()},
 		buildDeadline(methods, h.policies),
-		buildStreams(methods, h.policies), // near the door: what waits for a slow client is what it gets
-		h.callers.interceptor(),           // refuses before a byte of the body was read
+		buildStreams(methods, h.policies, g.ending), // near the door: what waits for a slow client is what it gets
+		h.callers.interceptor(),                     // refuses before a byte of the body was read
 		allowed,
 		limits,     // after who is calling is known, before the body is read
 		validation, // the first that reads it
 	}
 	all = append(all, buildFieldRules(h)...)
+	once, err := g.buildIdempotency(h)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, once) // whoever is refused is refused again
 	all = append(all, g.options.interceptors...)
 	end, err := buildEnd(methods, h.policies, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops})
 	if err != nil {
@@ -219,8 +224,8 @@ func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec 
 		Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, Profile: profile,
 		Policy:          func(m *rpc.Method) *policyv1.Rest { return h.policies.Of(m.Name).Policy.GetRest() },
 		Streams:         func(m *rpc.Method) *policyv1.Streams { return h.policies.Of(m.Name).Policy.GetStreams() },
-		RequestHeaders:  h.callers.requestHeaders(headers.GetRequest()),
-		ResponseHeaders: headers.GetResponse(),
+		RequestHeaders:  withIdempotencyKey(h.callers.requestHeaders(headers.GetRequest()), h, "idempotency-key"),
+		ResponseHeaders: withIdempotencyKey(headers.GetResponse(), h, "idempotency-replayed"),
 		ReservedHeaders: slices.Concat(headers.GetReserved(), h.callers.identity),
 		TimeoutHeader:   c.GetTimeoutHeader(),
 		StatusHeader:    c.GetStatusHeader(),

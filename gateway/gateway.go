@@ -16,6 +16,8 @@ import (
 	"github.com/transomhq/transom/edge"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
 	"github.com/transomhq/transom/interceptors/authz"
+	"github.com/transomhq/transom/interceptors/streams"
+	"github.com/transomhq/transom/interceptors/idempotency"
 	"github.com/transomhq/transom/interceptors/telemetry"
 	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
@@ -34,7 +36,9 @@ type Gateway struct {
 	credentials *credentials
 	telemetry   *telemetry.Telemetry
 	limits      *limits
+	answers     *idempotency.Memory
 	sockets     *websocket.Sockets
+	ending      *streams.Ending // tells streams that the gateway is about to end
 	denied      *authz.Metrics
 	invalid     *validate.Metrics
 	metrics     *prometheus.Registry
@@ -76,7 +80,7 @@ func New(ctx context.Context, source config.Source, opts ...Option) (*Gateway, e
 }
 
 func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gateway {
-	g := &Gateway{source: source, metrics: prometheus.NewRegistry(), level: new(slog.LevelVar)}
+	g := &Gateway{source: source, metrics: prometheus.NewRegistry(), level: new(slog.LevelVar), ending: streams.NewEnding()}
 	for _, o := range opts {
 		o(&g.options)
 	}
@@ -97,6 +101,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 		measured.Log = g.log
 	}
 	g.telemetry = telemetry.New(measured)
+	g.answers = idempotency.NewMemory(0)
 	g.limits = newLimits(g.metrics)
 	g.sockets = newSockets(cfg)
 	g.denied = authz.NewMetrics(g.metrics)
@@ -163,6 +168,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	wg.Go(func() { g.reloadOnChange(background) })
 	wg.Go(func() { g.sockets.Run(background) })
 	defer g.edge.OnDrain(g.sockets.Drain)()
+	defer g.edge.OnDrain(g.endStreams)()
 	for _, addr := range g.Addrs() {
 		g.log.Info("listening on "+addr.String(), "address", addr.String(), "for", "clients")
 	}

@@ -14,7 +14,7 @@ import (
 
 // buildStreams reads how long calls that last may last, and what becomes of
 // slow clients.
-func buildStreams(methods []*rpc.Method, policies *policy.Set) interceptors.Interceptor {
+func buildStreams(methods []*rpc.Method, policies *policy.Set, ending *streams.Ending) interceptors.Interceptor {
 	rules := map[string]streams.Rules{}
 	for _, m := range methods {
 		p := policies.Of(m.Name).Policy.GetStreams()
@@ -24,14 +24,19 @@ func buildStreams(methods []*rpc.Method, policies *policy.Set) interceptors.Inte
 		rules[m.Name] = streams.Rules{
 			Idle: p.GetIdleTimeout().AsDuration(), MaxAge: p.GetMaxAge().AsDuration(),
 			FirstMessage: p.GetFirstMessageTimeout().AsDuration(), Slow: slowOf(p.GetSlowConsumer()),
+			Reopens: p.GetCursor() != nil || p.GetMaxAge() != nil,
 		}
 	}
-	opts := streams.Options{Rules: func(method string) streams.Rules { return rules[method] }}
+	opts := streams.Options{Rules: func(method string) streams.Rules { return rules[method] }, Ending: ending}
 	return interceptors.Interceptor{
 		Stream:  streams.Stream(opts),
 		Applies: func(m *rpc.Method) bool { return !rules[m.Name].IsZero() },
 	}
 }
+
+// endStreams ends the streams that can be opened again elsewhere, spread over
+// half of the time that a drain may take.
+func (g *Gateway) endStreams() { g.ending.Begin(g.config().GetDrain().GetTimeout().AsDuration() / 2) }
 
 func slowOf(s policyv1.SlowConsumer) streams.Slow {
 	switch s {

@@ -24,6 +24,9 @@ type Rules struct {
 	FirstMessage time.Duration
 	// Slow is what happens when the client reads too slowly.
 	Slow Slow
+	// Reopens says that the client can open the stream again without loss, so
+	// that it need not be kept when the server ends.
+	Reopens bool
 }
 
 // IsZero reports whether there is nothing to do.
@@ -43,6 +46,8 @@ const (
 type Options struct {
 	// Rules returns the rules of a method, given by its full name.
 	Rules func(fullMethod string) Rules
+	// Ending ends streams with their server; nil: they run to their own end.
+	Ending *Ending
 }
 
 // The reasons, in an ErrorInfo, for which a stream is ended.
@@ -72,6 +77,9 @@ func Stream(opts Options) grpc.StreamServerInterceptor {
 		defer cancel(nil)
 		s := &stream{ServerStream: ss, ctx: ctx, cancel: cancel, began: time.Now()}
 		stop := s.watch(rules, info)
+		if rules.Reopens && opts.Ending != nil {
+			defer opts.Ending.watch(s)()
+		}
 		if rules.Slow != Block && info.IsServerStream {
 			s.queue = newQueue(ss, rules.Slow)
 		}

@@ -2,11 +2,16 @@ package story_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -14,6 +19,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/transomhq/transom/config"
+	"github.com/transomhq/transom/gateway"
 	"github.com/transomhq/transom/internal/story"
 )
 
@@ -229,4 +236,56 @@ func TestLostStreamsWithoutACursor(t *testing.T) {
 		}
 		w.streams = startStreams(t, w.schema, addr)
 	})
+}
+
+// A gateway that ends asks browsers to come back, to whoever is there then.
+func TestStreamsEndWithTheGateway(t *testing.T) {
+	schema := story.Compile(t, map[string]string{"streams.proto": streamsProto})
+	b := startStreams(t, schema, "127.0.0.1:0")
+	setup := story.Setup{T: t, Schema: schema, Backend: b.addr, Profile: "strict", Config: map[string]json.RawMessage{
+		"policies": json.RawMessage(`[{"selectors": ["story.v1.Streams.Watch"], "policy": {"streams": {"cursor": {"event_field": "sequence", "request_field": "after"}}}}]`),
+		"drain":    json.RawMessage(`{"delay": "0s", "timeout": "2s"}`),
+	}}
+	addr, stop := startGateway(setup)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/v1/watch/a?count=1&hold=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is read to its end
+	<-b.over
+	done := make(chan error)
+	go func() { done <- stop() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(body), "event: error\nretry: 1000\ndata: {\"code\":14,") || !strings.Contains(string(body), "STREAM_SERVER_ENDING") {
+		t.Errorf("%v %q", err, body)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// startGateway is openGateway whose gateway the test ends itself.
+func startGateway(s story.Setup) (addr string, stop func() error) {
+	s.T.Helper()
+	file := filepath.Join(s.T.TempDir(), "transom.yaml")
+	if err := os.WriteFile(file, configuration(s), 0o600); err != nil {
+		s.T.Fatal(err)
+	}
+	g, err := gateway.New(s.T.Context(), config.Source{Path: file}, gateway.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	if err != nil {
+		s.T.Fatal("gateway: ", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-done })
+	s.T.Cleanup(func() { _ = stop() })
+	return g.Addrs()[0].String(), stop
 }
