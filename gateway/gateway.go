@@ -18,6 +18,7 @@ import (
 	"github.com/transomhq/transom/interceptors/authz"
 	"github.com/transomhq/transom/interceptors/streams"
 	"github.com/transomhq/transom/interceptors/idempotency"
+	"github.com/transomhq/transom/interceptors/idempotency"
 	"github.com/transomhq/transom/interceptors/telemetry"
 	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
@@ -101,6 +102,7 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 		measured.Log = g.log
 	}
 	g.telemetry = telemetry.New(measured)
+	g.answers = idempotency.NewMemory(0)
 	g.answers = idempotency.NewMemory(0)
 	g.limits = newLimits(g.metrics)
 	g.sockets = newSockets(cfg)

@@ -14,7 +14,7 @@ import (
 // would leave a door open that somebody believes shut, so they are refused;
 // the comforts are only missed, so they are warned about.
 func missingGuards() []string   { return []string{"version"} }
-func missingComforts() []string { return []string{"upstream.hedge", "upstream.idempotency_key"} }
+func missingComforts() []string { return []string{"upstream.hedge"} }
 
 // unsupported returns what is refused about a method's policy.
 func unsupported(m *rpc.Method, e *policy.Effective) []error {
