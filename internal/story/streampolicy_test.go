@@ -218,6 +218,7 @@ func TestStreamsResume(t *testing.T) {
 
 // Without a cursor, a lost backend ends the stream with a clear status.
 func TestLostStreamsWithoutACursor(t *testing.T) {
+	whole := t // the next backend serves the next protocol, too
 	w := newStreamWorld(t, "strict", `[{"selectors": ["story.v1.*"], "policy": {"rest": {}}}]`)
 	w.each(t, func(t *testing.T, c *http.Client) {
 		resp := w.do(t, c, "GET", "/v1/watch/a?count=1&hold=true", "", nil)
@@ -234,7 +235,7 @@ func TestLostStreamsWithoutACursor(t *testing.T) {
 		if err != nil || !strings.Contains(string(end), `{"error":{"code":14,`) {
 			t.Errorf("%v %q", err, end)
 		}
-		w.streams = startStreams(t, w.schema, addr)
+		w.streams = startStreams(whole, w.schema, addr)
 	})
 }
 
