@@ -87,6 +87,7 @@ func (g *Gateway) needsRestart(next *configv1.Config) {
 		"edge":           proto.Equal(was.GetEdge(), next.GetEdge()),
 		"admin":          proto.Equal(was.GetAdmin(), next.GetAdmin()),
 		"logging.format": was.GetLogging().GetFormat() == next.GetLogging().GetFormat(),
+		"what websocket says of all sockets together": socketLimits(was) == socketLimits(next),
 		"logging.access": was.GetLogging().GetAccess() == next.GetLogging().GetAccess(),
 	} {
 		if !same {

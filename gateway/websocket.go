@@ -16,13 +16,17 @@ import (
 // newSockets returns what holds the sockets of all houses: they outlive a
 // configuration, so what is said about all of them takes effect at the start.
 func newSockets(cfg *configv1.Config) *websocket.Sockets {
+	return websocket.NewSockets(socketLimits(cfg))
+}
+
+func socketLimits(cfg *configv1.Config) websocket.Limits {
 	c := cfg.GetWebsocket()
-	return websocket.NewSockets(websocket.Limits{
+	return websocket.Limits{
 		Sockets: int(c.GetMaxSockets()), PerClient: int(c.GetMaxSocketsPerClient()),
 		PingInterval: orNever(c.GetPingInterval().AsDuration()), PongTimeout: c.GetPongTimeout().AsDuration(),
 		DrainSpread: orNever(c.GetDrainSpread().AsDuration()), DrainPerSecond: int(c.GetDrainPerSecond()),
 		Tickets: c.GetTicketLife().AsDuration(),
-	})
+	}
 }
 
 // orNever makes 0, which says "never" in a configuration, what says so in options.
