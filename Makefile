@@ -35,6 +35,12 @@ test: packages ## Run all tests. PKG=./router/... runs a part.
 race: packages ## Run the tests of the packages where concurrency lives under the race detector.
 	.ci/race
 
+.PHONY: verdicts
+verdicts: ## Ask every door the same questions, print the table: do all verdicts agree?
+	@table=$$(mktemp) && trap 'rm -f "$$table"' EXIT && status=0; \
+	go test -count=1 -run '^TestSameVerdicts$$' ./internal/verdicts -table "$$table" || status=$$?; \
+	cat "$$table"; exit $$status
+
 .PHONY: lint
 lint: $(call tool,golangci-lint) $(call tool,buf) imports ## Check Go and protos: style, format, breaking changes.
 	.bin/golangci-lint run ./...
