@@ -195,7 +195,7 @@ func (p *process) text() string {
 
 // read keeps the lines of the log, and closes ready once both addresses were said.
 func (p *process) read(r io.Reader, ready chan struct{}) {
-	said := regexp.MustCompile(`msg="listening on ([^"]+)" address=\S+ for=(clients|operators)`)
+	said := regexp.MustCompile(`msg="listening on (\S+) for (clients|operators)"`)
 	scan := bufio.NewScanner(r)
 	for scan.Scan() {
 		p.mu.Lock()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,6 +35,9 @@ running configuration in place and is logged with its file and line.`,
 			if err != nil {
 				return mistakes(err)
 			}
+			if f.overrides.LogFormat != "json" {
+				announce(cmd.OutOrStdout(), g)
+			}
 			return g.Run(cmd.Context())
 		},
 	}
@@ -43,4 +48,15 @@ running configuration in place and is logged with its file and line.`,
 	fs.StringVar(&f.overrides.LogFormat, "log-format", "", "`text` or json")
 	fs.StringVar(&f.overrides.LogLevel, "log-level", "", "`LEVEL`: debug, info, warn or error (default info)")
 	return cmd
+}
+
+// announce prints where the gateway listens, a line each, for scripts that let
+// it choose a port. In JSON the log says the same.
+func announce(w io.Writer, g *gateway.Gateway) {
+	for _, addr := range g.Addrs() {
+		fmt.Fprintf(w, "listening on %s\n", addr)
+	}
+	if admin := g.AdminAddr(); admin != nil {
+		fmt.Fprintf(w, "admin listening on %s\n", admin)
+	}
 }
