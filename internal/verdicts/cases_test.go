@@ -87,6 +87,7 @@ func questions() []question {
 		{name: "nobody may", service: "Shut", who: token, ask: good, code: codes.PermissionDenied, reason: "DENIED"},
 		{name: "denied by default", service: "Unsaid", who: token, ask: good, code: codes.PermissionDenied, reason: "DENIED_BY_DEFAULT"},
 		{name: "authorizer is down", service: "Asking", who: token, ask: good, code: codes.Unavailable, reason: "AUTHORIZATION_UNAVAILABLE"},
+		{name: "a field that the caller may not set", service: "Open", who: token, ask: ask{Text: "hello", Price: 5}, code: codes.PermissionDenied, reason: "FIELD_NOT_WRITABLE"},
 		// How often.
 		{name: "within the rate", service: "Rated", who: token, ask: good},
 		{name: "over the rate", service: "Rated", who: token, ask: good, before: 1, code: codes.ResourceExhausted, reason: "RATE_LIMIT_EXCEEDED"},

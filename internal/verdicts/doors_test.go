@@ -295,6 +295,9 @@ func (c call) path() (method, target string) {
 		if c.messages[0].N != 0 {
 			q.Set("n", strconv.Itoa(int(c.messages[0].N)))
 		}
+		if c.messages[0].Price != 0 {
+			q.Set("price", strconv.Itoa(int(c.messages[0].Price)))
+		}
 		return "GET", "/v1/" + c.service + ":watch?" + q.Encode()
 	case "Chat":
 		return "POST", "/v1/" + c.service + ":chat"

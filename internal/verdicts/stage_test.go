@@ -55,9 +55,11 @@ syntax = "proto3";
 package verdicts.v1;
 import "buf/validate/validate.proto";
 import "google/api/annotations.proto";
+import "transom/policy/v1/policy.proto";
 message Ask {
   string text = 1 [(buf.validate.field).string.not_contains = "forbidden"];
   int32 n = 2 [(buf.validate.field).int32.lte = 100];
+  int32 price = 3 [(transom.policy.v1.field).write_scopes = "pricing"];
 }
 `
 
@@ -65,6 +67,8 @@ message Ask {
 type ask struct {
 	Text string `json:"text,omitempty"`
 	N    int32  `json:"n,omitempty"`
+	// Price may not be set by callers of these tests.
+	Price int32 `json:"price,omitempty"`
 }
 
 func large() ask { return ask{Text: strings.Repeat("x", 200)} }
@@ -249,6 +253,9 @@ func (s *stage) message(a ask) proto.Message {
 	}
 	if a.N != 0 {
 		m.Set(s.ask.Fields().ByName("n"), protoreflect.ValueOfInt32(a.N))
+	}
+	if a.Price != 0 {
+		m.Set(s.ask.Fields().ByName("price"), protoreflect.ValueOfInt32(a.Price))
 	}
 	return m
 }
