@@ -217,14 +217,14 @@ func (s *stream) try(ctx context.Context, first *rpc.Message, last bool) (end en
 	s.attempt = attemptOf(ctx)
 	ctx, s.cancel = context.WithCancel(ctx)
 	defer s.cancel()
-	var p peer.Peer
-	defer func() { end.addr = p.Addr }() // before the end of ctx lets grpc-go write it
-	s.up, end.err = s.backend.Conn.NewStream(ctx, s.desc, s.method.Name, grpc.Peer(&p))
+	s.up, end.err = s.backend.Conn.NewStream(ctx, s.desc, s.method.Name)
 	if end.err != nil {
 		return end
 	}
 	if first == nil {
-		return s.both()
+		end = s.both()
+		end.addr = s.endpoint()
+		return end
 	}
 	end.err = s.up.SendMsg(first)
 	if end.err != nil && !errors.Is(end.err, io.EOF) { // EOF: the status comes with the next receive
@@ -236,7 +236,19 @@ func (s *stream) try(ctx context.Context, first *rpc.Message, last bool) (end en
 	if last {
 		first.Free()
 	}
-	return s.answers(first, s.backend.Retry.PerTryTimeout)
+	end = s.answers(first, s.backend.Retry.PerTryTimeout)
+	end.addr = s.endpoint()
+	return end
+}
+
+// endpoint is who answered. The stream's own context says it once its header
+// or status has come; the call option grpc.Peer would be written whenever the
+// context ends, also while it is read.
+func (s *stream) endpoint() net.Addr {
+	if p, ok := peer.FromContext(s.up.Context()); ok {
+		return p.Addr
+	}
+	return nil
 }
 
 // receiveOnly reads the one request of a call that streams nothing up.

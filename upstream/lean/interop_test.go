@@ -291,4 +291,3 @@ func BenchmarkUnary(b *testing.B) {
 		}
 	})
 }
-

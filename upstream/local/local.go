@@ -245,7 +245,9 @@ func (s serverSide) RecvMsg(v any) error {
 
 type clientSide struct{ *pipe }
 
-func (c clientSide) Context() context.Context { return c.ctx }
+func (c clientSide) Context() context.Context {
+	return peer.NewContext(c.ctx, &peer.Peer{Addr: address{}})
+}
 
 func (c clientSide) Header() (metadata.MD, error) {
 	<-c.header
