@@ -64,6 +64,8 @@ var rules = []rule{
 		"a judge has no friends"},
 	{"internal/tools/...", []string{"config/...", "gen/...", "schema/builtin"},
 		"small tools read descriptors, they do not serve"},
+	{"internal/verdicts", []string{"config/...", "gateway", "interceptors/authn/...", "schema"},
+		"it asks the assembled gateway from outside, as clients do, and makes their credentials"},
 	{"internal/...", []string{"..."},
 		"test rooms put the whole house together"},
 	{"examples/...", []string{"gateway/...", "gen/...", "interceptors/...", "rpc", "examples/...", "config/..."},

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -177,7 +178,7 @@ policies:
 
 func (s *stage) startGateway(conf string) {
 	s.t.Helper()
-	g, err := gateway.New(s.t.Context(), config.Source{Path: conf}, gateway.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	g, err := gateway.New(s.t.Context(), config.Source{Path: conf}, gateway.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func (s *stage) startBackend() string {
 		method, _ := grpc.MethodFromServerStream(ss)
 		for {
 			in := dynamicpb.NewMessage(s.ask)
-			if err := ss.RecvMsg(in); err == io.EOF {
+			if err := ss.RecvMsg(in); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return err

@@ -181,8 +181,8 @@ func (r *row) compareCounters(s *stage, before map[counter]int) {
 	}
 	for i, d := range r.doors {
 		c := counter{method: "/verdicts.v1." + r.question.service + "/" + d.kind, door: d.label, code: codeName(r.verdicts[i].code)}
-		any := counter{method: c.method, door: c.door}
-		r.counted = append(r.counted, more[c] == want[c] && got[any] == calls[any])
+		every := counter{method: c.method, door: c.door}
+		r.counted = append(r.counted, more[c] == want[c] && got[every] == calls[every])
 	}
 }
 
