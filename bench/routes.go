@@ -21,7 +21,7 @@ func routes(o *options, f *fleet, r *report) error {
 	for round := range o.rounds {
 		for _, n := range counts {
 			name := fmt.Sprintf("%d routes", n)
-			l := &load{Name: "GET by routes", callers: httpLoad("GET", fmt.Sprintf("/v1/things%d/4711/parts/1", n/2), nil, 64)}
+			l := &load{Name: "GET by routes", callers: httpLoad("GET", fmt.Sprintf("/v1/things%d/4711/parts/1", n/2), "application/json", nil, 64)}
 			if !o.only.MatchString(l.Name + "/" + name) {
 				continue
 			}

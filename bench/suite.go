@@ -27,9 +27,9 @@ type load struct {
 }
 
 // httpLoad is 64 keep-alive connections of HTTP/1.1.
-func httpLoad(method, path string, body []byte, connections int) func(string) ([]caller, func(), error) {
+func httpLoad(method, path, accept string, body []byte, connections int) func(string) ([]caller, func(), error) {
 	return func(addr string) ([]caller, func(), error) {
-		head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: shop.example\r\nAccept: application/json\r\nUser-Agent: bench/1\r\n", method, path)
+		head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: shop.example\r\nAccept: %s\r\nUser-Agent: bench/1\r\n", method, path, accept)
 		if body != nil {
 			head += fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 		}
@@ -64,14 +64,14 @@ func loads(binaries []binary) []*load {
 	post := must(protojson.Marshal(product()))
 	ask := must(proto.Marshal(&ordersv1.GetOrderRequest{OrderId: "4711"}))
 	return []*load{
-		{Name: "GET 300 B", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathGet, nil, 64)},
-		{Name: "POST 1 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("POST", pathPost, post, 64)},
-		{Name: "list 43 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathList, nil, 64)},
-		{Name: "stream 200 B", Base: "grpc-gateway", Contenders: with(transom, lean, []string{"grpc-gateway"}), PerMessage: true, callers: httpLoad("GET", pathStream, nil, 8)},
+		{Name: "GET 300 B", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathGet, "application/json", nil, 64)},
+		{Name: "POST 1 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("POST", pathPost, "application/json", post, 64)},
+		{Name: "list 43 KB", Base: "grpc-gateway", Contenders: json, callers: httpLoad("GET", pathList, "application/json", nil, 64)},
+		{Name: "stream 200 B", Base: "grpc-gateway", Contenders: with(transom, lean, []string{"grpc-gateway"}), PerMessage: true, callers: httpLoad("GET", pathStream, "application/x-ndjson", nil, 8)},
 		{Name: "gRPC 300 B", Base: "relay", Contenders: pass, callers: grpcLoad(getOrder, ask, false)},
 		{Name: "gRPC 43 KB", Base: "relay", Contenders: pass, callers: grpcLoad(listProducts, nil, false)},
 		{Name: "gRPC stream 200 B", Base: "relay", Contenders: pass, PerMessage: true, callers: grpcLoad(trackOrder, ask, true)},
-		{Name: "GET at 5,000/s", Base: "raw", Contenders: fixedRate, Rate: 5000, callers: httpLoad("GET", pathGet, nil, 64)},
+		{Name: "GET at 5,000/s", Base: "raw", Contenders: fixedRate, Rate: 5000, callers: httpLoad("GET", pathGet, "application/json", nil, 64)},
 	}
 }
 
@@ -209,4 +209,6 @@ func read(p, backend *process) (reading, error) {
 }
 
 // title returns name without what only tells two binaries apart.
-func title(name string) string { return strings.NewReplacer(" quiet", ", no access log", " lean", ", lean transport").Replace(name) }
+func title(name string) string {
+	return strings.NewReplacer(" quiet", ", no access log", " lean", ", lean transport").Replace(name)
+}
