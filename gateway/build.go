@@ -164,11 +164,6 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 		return nil, err
 	}
 	all = append(all, once) // whoever is refused is refused again
-	once, err := g.buildIdempotency(h)
-	if err != nil {
-		return nil, err
-	}
-	all = append(all, once) // whoever is refused is refused again
 	all = append(all, g.options.interceptors...)
 	end, err := buildEnd(methods, h.policies, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops})
 	if err != nil {
@@ -229,8 +224,8 @@ func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec 
 		Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, Profile: profile,
 		Policy:          func(m *rpc.Method) *policyv1.Rest { return h.policies.Of(m.Name).Policy.GetRest() },
 		Streams:         func(m *rpc.Method) *policyv1.Streams { return h.policies.Of(m.Name).Policy.GetStreams() },
-		RequestHeaders:  withIdempotencyKey(withIdempotencyKey(h.callers.requestHeaders(headers.GetRequest()), h, "idempotency-key"), h, "idempotency-key"),
-		ResponseHeaders: withIdempotencyKey(withIdempotencyKey(headers.GetResponse(), h, "idempotency-replayed"), h, "idempotency-replayed"),
+		RequestHeaders:  withIdempotencyKey(h.callers.requestHeaders(headers.GetRequest()), h, "idempotency-key"),
+		ResponseHeaders: withIdempotencyKey(headers.GetResponse(), h, "idempotency-replayed"),
 		ReservedHeaders: slices.Concat(headers.GetReserved(), h.callers.identity),
 		TimeoutHeader:   c.GetTimeoutHeader(),
 		StatusHeader:    c.GetStatusHeader(),

@@ -18,7 +18,6 @@ import (
 	"github.com/transomhq/transom/interceptors/authz"
 	"github.com/transomhq/transom/interceptors/idempotency"
 	"github.com/transomhq/transom/interceptors/streams"
-	"github.com/transomhq/transom/interceptors/idempotency"
 	"github.com/transomhq/transom/interceptors/telemetry"
 	"github.com/transomhq/transom/interceptors/validate"
 	"github.com/transomhq/transom/schema"
@@ -103,7 +102,6 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	}
 	g.telemetry = telemetry.New(measured)
 	g.answers = idempotency.NewMemory(0)
-	g.answers = idempotency.NewMemory(0)
 	g.limits = newLimits(g.metrics)
 	g.sockets = newSockets(cfg)
 	g.denied = authz.NewMetrics(g.metrics)
@@ -162,7 +160,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	wg.Go(func() { failed <- g.edge.Serve(background) })
 	if g.admin != nil {
 		wg.Go(func() { failed <- g.admin.Serve(background) })
-		g.log.Info("listening on "+g.AdminAddr().String(), "address", g.AdminAddr().String(), "for", "operators")
+		g.log.Info("listening on "+g.AdminAddr().String()+" for operators", "address", g.AdminAddr().String(), "for", "operators")
 	}
 	if g.lines != nil {
 		wg.Go(func() { g.lines.run(background) })
@@ -172,7 +170,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer g.edge.OnDrain(g.sockets.Drain)()
 	defer g.edge.OnDrain(g.endStreams)()
 	for _, addr := range g.Addrs() {
-		g.log.Info("listening on "+addr.String(), "address", addr.String(), "for", "clients")
+		g.log.Info("listening on "+addr.String()+" for clients", "address", addr.String(), "for", "clients")
 	}
 	defer g.end()
 	select {
