@@ -332,7 +332,7 @@ func TestClientGoneCancelsTheRequest(t *testing.T) {
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-entered
 	_ = c.Close()
-	if err := <-gone; err != context.Canceled {
+	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -175,7 +175,7 @@ func (b *body) Read(p []byte) (int, error) {
 		n, err = int(b.limit-done), tooLarge(b.limit)
 	}
 	b.n.Add(int64(n))
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // only io.EOF itself is the end
 		err = b.failure(err)
 		b.err = err
 	}

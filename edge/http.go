@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -92,7 +93,7 @@ func (x *exchange) rescue(r *http.Request) {
 		return
 	}
 	err := rpc.Errorf(codes.Internal, "internal error").WithCause(fmt.Errorf("panic: %v", v))
-	if v != http.ErrAbortHandler {
+	if e, _ := v.(error); !errors.Is(e, http.ErrAbortHandler) {
 		x.s.log.Error("panic in a handler", "panic", fmt.Sprint(v), "request_id", x.call.RequestID,
 			"path", x.call.Path, "stack", string(debug.Stack()))
 		x.call.SetResult(err)

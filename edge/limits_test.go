@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -76,8 +77,8 @@ func TestDeclaredBodyOverTheLimitIsRefusedUnread(t *testing.T) {
 func TestStreamedBodyOverTheLimit(t *testing.T) {
 	_, addr := start(t, edge.Options{Handler: func(w http.ResponseWriter, r *http.Request, call *rpc.Call) {
 		n, err := io.Copy(io.Discard, r.Body)
-		e, ok := err.(*rpc.Error)
-		if !ok || e.HTTPStatus != 413 || n != 64*mb {
+		var e *rpc.Error
+		if !errors.As(err, &e) || e.HTTPStatus != 413 || n != 64*mb {
 			t.Errorf("%d bytes, error %v", n, err)
 		}
 		w.WriteHeader(413)

@@ -33,8 +33,8 @@ type Server struct {
 
 	listeners []*listener
 	h1        *http.Server
-	h2        *http2.Server
-	h2base    *http.Server // the settings of h2, and what makes it send GOAWAY
+	h2        *http2.Server //nolint:staticcheck // its ServeConn: docs/adr/0007
+	h2base    *http.Server  // the settings of h2, and what makes it send GOAWAY
 	handover  chan net.Conn
 
 	base    context.Context // of every request; ends when connections are cut off
@@ -50,8 +50,7 @@ type Server struct {
 	stats    stats
 	own      sync.WaitGroup // the goroutines of Serve
 	intakes  sync.WaitGroup // one for each connection until net/http has it
-	once     sync.Once
-	served   chan struct{} // closed when Serve returned
+	served   chan struct{}  // closed when Serve returned
 	serving  atomic.Bool
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -99,11 +98,11 @@ func New(opts Options) (*Server, error) {
 
 // newServers makes the servers of both protocols.
 func (s *Server) newServers() error {
-	s.h1, s.h2base, s.h2 = s.newServer(), s.newServer(), &http2.Server{}
+	s.h1, s.h2base, s.h2 = s.newServer(), s.newServer(), &http2.Server{} //nolint:staticcheck // its ServeConn: docs/adr/0007
 	s.h1.Protocols = new(http.Protocols)
 	s.h1.Protocols.SetHTTP1(true)
 	s.h2base.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: s.opts.Limits.Streams, SendPingTimeout: s.opts.Timeouts.Ping}
-	return http2.ConfigureServer(s.h2base, s.h2)
+	return http2.ConfigureServer(s.h2base, s.h2) //nolint:staticcheck // its ServeConn: docs/adr/0007
 }
 
 // newServer returns a server whose own limits stay out of the way of the edge's.

@@ -199,7 +199,7 @@ func readAll(passed []byte) (ends []int, err error) {
 	br := bufio.NewReader(src)
 	for {
 		if _, err := br.Peek(1); err != nil {
-			return ends, nil
+			return ends, nil //nolint:nilerr // nothing follows
 		}
 		req, err := http.ReadRequest(br)
 		if err != nil {

@@ -152,7 +152,7 @@ func CheckPath(target string) *Error { return checkPath(target) }
 
 func checkPath[T []byte | string](p T) *Error {
 	query := false
-	for i := 0; i < len(p); i++ {
+	for i := range len(p) {
 		c := p[i]
 		switch {
 		case c <= ' ' || c == 0x7f || c == '#':
