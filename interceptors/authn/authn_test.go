@@ -99,7 +99,7 @@ func (s fakeStream) Context() context.Context { return s.ctx }
 func (fakeStream) SendMsg(any) error          { return nil }
 
 // run opens a stream that lasts until its context ends, and gives its call away.
-func run(g *authn.Guard, ctx context.Context, opened func(*rpc.Call)) error { //nolint:revive // the guard is what is tested
+func run(g *authn.Guard, ctx context.Context, opened func(*rpc.Call)) error {
 	return g.Stream()(nil, fakeStream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: "/p.S/Watch"}, func(_ any, ss grpc.ServerStream) error {
 		opened(rpc.FromContext(ss.Context()))
 		<-ss.Context().Done()
