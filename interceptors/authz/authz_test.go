@@ -23,7 +23,7 @@ import (
 	"github.com/transomhq/transom/rpc"
 )
 
-var sources = map[string]string{ //nolint:gochecknoglobals // a constant
+var sources = map[string]string{
 	"part.proto": `syntax = "proto3"; package t; message Part { string sku = 1; repeated int64 sizes = 2; }`,
 	"t.proto": `
 syntax = "proto3";

@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -120,8 +121,8 @@ func TestExternalDenies(t *testing.T) {
 		conn := serve(t, &judge{decide: func(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) { return tt.answer, nil }})
 		g := external(t, put, &authz.External{Conn: conn, Timeout: time.Minute})
 		_, err := g.Unary()(contextOf(t, ann(), ""), rpc.NewLazyMessage(put.Desc.Input(), unread{t}), &grpc.UnaryServerInfo{FullMethod: put.Name}, nil)
-		e, ok := err.(*rpc.Error)
-		if !ok || e.Code != tt.code || e.HTTPStatus != tt.http || e.Message != tt.text {
+		var e *rpc.Error
+		if !errors.As(err, &e) || e.Code != tt.code || e.HTTPStatus != tt.http || e.Message != tt.text {
 			t.Errorf("%v: got %v", tt.answer, err)
 		}
 		if tt.http == 401 && (len(e.Header) != 2 || e.Header[0] != "Www-Authenticate") {

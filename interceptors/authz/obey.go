@@ -64,7 +64,7 @@ func changed(have metadata.MD, options []*corev3.HeaderValueOption) metadata.MD 
 			before = have[name]
 		}
 		switch {
-		case o.GetAppend().GetValue():
+		case o.GetAppend().GetValue(): //nolint:staticcheck // deprecated, and what authorizers still send
 			set[name] = append(before[:len(before):len(before)], value)
 		case o.GetAppendAction() == corev3.HeaderValueOption_ADD_IF_ABSENT && len(before) > 0,
 			o.GetAppendAction() == corev3.HeaderValueOption_OVERWRITE_IF_EXISTS && len(before) == 0:
