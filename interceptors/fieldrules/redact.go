@@ -9,7 +9,7 @@ import (
 )
 
 // errMalformed says that bytes are no message.
-var errMalformed = errors.New("malformed protobuf") //nolint:gochecknoglobals // a constant
+var errMalformed = errors.New("malformed protobuf")
 
 // maxDepth bounds nesting, as protobuf implementations do.
 const maxDepth = 100

@@ -50,7 +50,6 @@ type Types interface {
 type shapes struct {
 	side  side
 	types Types // nil: no Any is looked into, and there are no extensions
-	all   map[protoreflect.MessageDescriptor]*shape
 }
 
 // of returns the shape of messages of type md, nil where nothing is guarded.
