@@ -60,7 +60,7 @@ func (p *pair) in(text []byte) error {
 		return bad
 	}
 	if (err == nil) != (wantErr == nil) {
-		return fmt.Errorf("in: error %v, want %v", err, wantErr)
+		return fmt.Errorf("in: error %v, want %v", err, wantErr) //nolint:errorlint // a finding, nothing to unwrap
 	}
 	if !bytes.HasPrefix(got, prefix) {
 		return fmt.Errorf("in: the prefix was lost")
@@ -87,7 +87,7 @@ func (p *pair) otherKind(text []byte, err, wantErr error) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("in: kind of %v differs from %v", err, wantErr)
+	return fmt.Errorf("in: kind of %v differs from %v", err, wantErr) //nolint:errorlint // a finding, nothing to unwrap
 }
 
 // sameWire compares two wire forms as messages, and their lengths: no byte too
@@ -175,13 +175,13 @@ func (p *pair) out(wire []byte) error {
 		return nil // protobuf-go panics for a proto2 map entry without a key
 	}
 	if (err == nil) != (wantErr == nil) {
-		return fmt.Errorf("out: error %v, want %v", err, wantErr)
+		return fmt.Errorf("out: error %v, want %v", err, wantErr) //nolint:errorlint // a finding, nothing to unwrap
 	}
 	if !bytes.HasPrefix(got, prefix) {
 		return fmt.Errorf("out: the prefix was lost")
 	}
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // both refuse
 	}
 	return sameJSON(got[len(prefix):], want)
 }

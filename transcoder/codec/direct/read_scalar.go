@@ -57,7 +57,7 @@ func (r *reader) floating(f *field, i int) (int, outcome) {
 		v, next, ok := r.float(i, 32)
 		if !ok {
 			if next != failed {
-				next = r.invalid(f, i)
+				r.invalid(f, i)
 			}
 			return failed, zero
 		}
@@ -68,7 +68,7 @@ func (r *reader) floating(f *field, i int) (int, outcome) {
 	v, next, ok := r.float(i, 64)
 	if !ok {
 		if next != failed {
-			next = r.invalid(f, i)
+			r.invalid(f, i)
 		}
 		return failed, zero
 	}

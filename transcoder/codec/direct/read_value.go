@@ -196,7 +196,6 @@ type keySet struct {
 	first int // in reader.keys
 	slots int // in reader.slots
 	size  int // of the table, a power of two; 0 while the keys are few
-	count int
 }
 
 const fewKeys = 8

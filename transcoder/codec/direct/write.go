@@ -87,7 +87,7 @@ func (w *writer) whole(into, wire []byte) bool {
 	}
 	w.sets, w.frags, w.entries, w.order = w.sets[:0], w.frags[:0], w.entries[:0], w.order[:0]
 	w.chains, w.runs, w.path = w.chains[:0], w.runs[:0], w.path[:0]
-	ok := false
+	var ok bool
 	if w.plan.field != nil {
 		ok = w.root(w.plan.message.tables(), w.plan.field, wire)
 	} else {

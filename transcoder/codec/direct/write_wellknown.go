@@ -371,7 +371,7 @@ func (w *writer) anyContent(url, value []byte) bool {
 	w.out, _ = appendString(w.out, url)
 	lo := len(w.frags)
 	w.inAny++
-	ok := false
+	var ok bool
 	switch {
 	case inner.form > formEmpty:
 		w.out = append(w.out, `,"value":`...)

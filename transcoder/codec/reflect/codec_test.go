@@ -93,7 +93,8 @@ func TestWrite(t *testing.T) {
 		}
 		tc.opts.MaxOutput = 1
 		_, err = compile(t, tc.message, tc.field, tc.opts).AppendJSON(nil, wire)
-		if e, _ := err.(*codec.Error); e == nil || e.Kind != codec.TooLarge {
+		var e *codec.Error
+		if !errors.As(err, &e) || e.Kind != codec.TooLarge {
 			t.Errorf("%s: %v, want too large", tc.name, err)
 		}
 	}

@@ -155,12 +155,12 @@ func (p *plan) checkAnyDepth(m protoreflect.Message, left int) error {
 	url := m.Get(fields.ByNumber(1)).String()
 	typ, err := p.opts.Resolver.FindMessageByURL(url)
 	if err != nil {
-		return nil // protojson says so
+		return nil //nolint:nilerr // protojson says so
 	}
 	inner := typ.New()
 	opts := proto.UnmarshalOptions{AllowPartial: true, Resolver: p.opts.Resolver, RecursionLimit: 3*left + 1}
 	if opts.Unmarshal(m.Get(fields.ByNumber(2)).Bytes(), inner.Interface()) != nil {
-		return nil
+		return nil //nolint:nilerr // protojson says so
 	}
 	if hasOwnForm(inner.Descriptor()) && inner.Descriptor().FullName() != "google.protobuf.Any" {
 		left++ // read without counting
