@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
-	"github.com/transomhq/transom/transcoder/codec/reflect"
+	reflectcodec "github.com/transomhq/transom/transcoder/codec/reflect"
 	"github.com/transomhq/transom/transcoder/connect"
 	"github.com/transomhq/transom/transcoder/doortest"
 	"github.com/transomhq/transom/transcoder/grpcweb"
