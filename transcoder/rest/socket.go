@@ -63,8 +63,10 @@ func (w *Wholes) Shape(method *rpc.Method) (*Shape, error) {
 // TakesBody reports whether anything beside the URL says what the request is.
 func (s *Shape) TakesBody() bool { return s.x.plan.body.kind != noBody }
 
-// RawRequest and RawResponse report whether messages are google.api.HttpBody.
-func (s *Shape) RawRequest() bool  { return s.x.plan.body.httpBody }
+// RawRequest reports whether request messages are google.api.HttpBody.
+func (s *Shape) RawRequest() bool { return s.x.plan.body.httpBody }
+
+// RawResponse reports whether response messages are google.api.HttpBody.
 func (s *Shape) RawResponse() bool { return s.x.plan.out.httpBody }
 
 // RequestURL appends the request that path and query are.

@@ -277,8 +277,8 @@ type delimitedSource struct {
 }
 
 var (
-	errDelimiter    = errors.New("a length is not a varint") //nolint:gochecknoglobals // a constant
-	errDelimitedEnd = errors.New("it ends inside a message") //nolint:gochecknoglobals // a constant
+	errDelimiter    = errors.New("a length is not a varint")
+	errDelimitedEnd = errors.New("it ends inside a message")
 )
 
 func (s *delimitedSource) next() (mem.BufferSlice, error) {

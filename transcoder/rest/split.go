@@ -46,11 +46,11 @@ const (
 
 // Why a text cannot be cut further.
 var (
-	errSplitEnd   = errors.New("it ends inside a value")        //nolint:gochecknoglobals // a constant
-	errSplitList  = errors.New("it is not a JSON array")        //nolint:gochecknoglobals // a constant
-	errSplitLarge = errors.New("a message is too large")        //nolint:gochecknoglobals // a constant
-	errSplitRest  = errors.New("something follows the array")   //nolint:gochecknoglobals // a constant
-	errSplitOpen  = errors.New("it ends before its array does") //nolint:gochecknoglobals // a constant
+	errSplitEnd   = errors.New("it ends inside a value")
+	errSplitList  = errors.New("it is not a JSON array")
+	errSplitLarge = errors.New("a message is too large")
+	errSplitRest  = errors.New("something follows the array")
+	errSplitOpen  = errors.New("it ends before its array does")
 )
 
 // next returns the next value, which is valid until the next call, and io.EOF
@@ -206,7 +206,7 @@ func (s *splitter) take(b []byte, end int) []byte {
 
 // end says what the end of the text means.
 func (s *splitter) end() ([]byte, error) {
-	if s.err != io.EOF {
+	if s.err != io.EOF { //nolint:errorlint // only io.EOF itself is the end
 		return nil, s.err
 	}
 	switch s.phase {

@@ -178,7 +178,7 @@ func (s *streaming) writeHeader() error {
 }
 
 // errHead ends the call of a HEAD request, whose answer is the header alone.
-var errHead = rpc.Errorf(codes.Canceled, "HEAD asks for the header only") //nolint:gochecknoglobals // a constant
+var errHead = rpc.Errorf(codes.Canceled, "HEAD asks for the header only")
 
 func bodyless(status int) bool {
 	return status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusNotModified
