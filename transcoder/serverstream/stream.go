@@ -255,7 +255,7 @@ func (s *Stream) expectEnd() error {
 func (s *Stream) endOfRequest(err error) error {
 	var e *rpc.Error
 	switch {
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // only io.EOF itself is the end
 		if !s.call.Method.ClientStreams && !s.received {
 			return rpc.Errorf(codes.Unimplemented, "cardinality violation: received no request message from non-client-streaming RPC")
 		}
