@@ -37,7 +37,6 @@ type socket struct {
 	heard       atomic.Int64 // when the client was last heard, by the clock of all
 	pinged      atomic.Int64 // when it was pinged without an answer, 0 for not
 	stuck       atomic.Bool  // the reader waits for the application, and hears nothing
-	calls       atomic.Int64 // running calls, of a socket of many
 	idleSince   atomic.Int64 // without a call, 0 while there is one; of a socket of many
 	idleTimeout time.Duration
 	retire      func(retryAfter time.Duration) // asks the socket to end
