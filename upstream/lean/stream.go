@@ -249,7 +249,7 @@ func (s *stream) send(bufs mem.BufferSlice, last bool) (bool, error) {
 		c.mu.Lock()
 		if c.err != nil || c.streams[s.id] != s {
 			c.mu.Unlock()
-			return false, nil
+			return false, nil //nolint:nilerr // whoever receives is told why
 		}
 		n := int(min(int64(left), int64(c.maxFrame), c.window, s.window))
 		if n <= 0 {
