@@ -231,7 +231,7 @@ func echo(t *testing.T, wait time.Duration) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go srv.Serve(l) //nolint:errcheck // ends with Stop
+	go srv.Serve(l)
 	t.Cleanup(srv.Stop)
 	return l.Addr().String()
 }
