@@ -76,8 +76,8 @@ func (s *stage) play(f fault, rate int, hold time.Duration) (result, error) {
 	if f.begin != nil {
 		began := time.Now()
 		f.begin(s)
-		for states := map[string]string{}; time.Since(began) < hold; time.Sleep(5 * time.Millisecond) {
-			if states, err = s.states(); err == nil && states[s.backends[0].address] != "ready" {
+		for ; time.Since(began) < hold; time.Sleep(5 * time.Millisecond) {
+			if states, err := s.states(); err == nil && states[s.backends[0].address] != "ready" {
 				r.detected = time.Since(began)
 				break
 			}

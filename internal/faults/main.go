@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -133,7 +134,9 @@ func (s *stage) end() {
 // states asks the gateway for the state of each endpoint.
 func (s *stage) states() (map[string]string, error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", s.admin) },
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", s.admin)
+		},
 	}}
 	resp, err := client.Get("http://localhost/upstreams?format=json")
 	if err != nil {
