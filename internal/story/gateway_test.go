@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -33,7 +32,7 @@ func openGateway(s story.Setup) string {
 	if err := os.WriteFile(file, configuration(s), 0o600); err != nil {
 		s.T.Fatal(err)
 	}
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	g, err := gateway.New(s.T.Context(), config.Source{Path: file}, gateway.WithLogger(quiet))
 	if err != nil {
 		s.T.Fatal("gateway: ", err)

@@ -98,7 +98,7 @@ func (r *request) http1(t testing.TB, addr string) *reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the answer has been read
+	defer conn.Close()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n", r.method, r.target)
 	for _, h := range r.header {
@@ -120,7 +120,7 @@ func (r *request) http1(t testing.TB, addr string) *reply {
 		_, _ = conn.Write(b.Bytes())
 	}()
 	defer func() { <-sent }()
-	defer conn.Close() //nolint:errcheck // ends the write
+	defer conn.Close()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.method})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func (r *request) http2(t testing.TB, addr string) (*reply, bool) {
 
 func read(t testing.TB, resp *http.Response) *reply {
 	t.Helper()
-	defer resp.Body.Close() //nolint:errcheck // it is read to its end
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

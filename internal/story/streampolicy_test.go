@@ -259,7 +259,7 @@ func TestStreamsEndWithTheGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it is read to its end
+	defer resp.Body.Close()
 	<-b.over
 	done := make(chan error)
 	go func() { done <- stop() }()
@@ -279,7 +279,7 @@ func startGateway(s story.Setup) (addr string, stop func() error) {
 	if err := os.WriteFile(file, configuration(s), 0o600); err != nil {
 		s.T.Fatal(err)
 	}
-	g, err := gateway.New(s.T.Context(), config.Source{Path: file}, gateway.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	g, err := gateway.New(s.T.Context(), config.Source{Path: file}, gateway.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		s.T.Fatal("gateway: ", err)
 	}

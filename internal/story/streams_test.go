@@ -660,7 +660,7 @@ func TestLargeUploadsTakeNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it is read to its end
+	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	close(stop)
 	peak := <-most
