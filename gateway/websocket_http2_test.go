@@ -31,7 +31,7 @@ func TestSocketHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
+	cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn) //nolint:staticcheck // extended CONNECT on one connection
 	if err != nil {
 		t.Fatal(err)
 	}
