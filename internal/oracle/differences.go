@@ -16,6 +16,8 @@ type Difference struct {
 	Reason string
 	// Explains reports whether the difference is why the pair mismatches so.
 	Explains func(p *Pair, m Mismatch) bool
+	// Chance says that grpc-gateway itself answers so only now and then.
+	Chance bool
 }
 
 // Differences are all of them. A test fails when one no longer explains anything.
@@ -109,6 +111,15 @@ func pathDifferences() []Difference {
 			Explains: func(p *Pair, _ Mismatch) bool {
 				return strings.Contains(p.Path, "%3A") && p.Transom.refused() && (p.Transom.Status == 404 || p.Transom.Status == 501)
 			},
+		},
+		{
+			Name: "form-for-one-of-many",
+			Reason: "grpc-gateway takes the POST of a form for the GET of its path, unless it looks at another method of that path first, " +
+				"in the random order of a map, and answers 501; here it is always the GET",
+			Explains: func(p *Pair, _ Mismatch) bool {
+				return p.Case.Kind == "method: form instead of GET" && p.Oracle.Status == 501
+			},
+			Chance: true,
 		},
 		{
 			Name:   "known-verb",

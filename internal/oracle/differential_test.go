@@ -48,7 +48,7 @@ func TestSameAsGRPCGateway(t *testing.T) {
 		t.Errorf("%d requests compared, want at least 2000", compared)
 	}
 	for _, d := range differences {
-		if explained[d.Name] == 0 {
+		if explained[d.Name] == 0 && !d.Chance {
 			t.Errorf("difference %q explains nothing any more: remove it", d.Name)
 		}
 	}

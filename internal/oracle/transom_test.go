@@ -25,7 +25,7 @@ func startTransom(t *testing.T, upstream *Upstream) string {
 	t.Helper()
 	// What the shop's rules refuse is the same message for both: they are off.
 	file := filepath.Join(t.TempDir(), "transom.yaml")
-	if err := os.WriteFile(file, []byte(`policies: [{selectors: ["*"], policy: {validation: {mode: OFF}}}]`), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(`policies: [{selectors: ["*"], policy: {validation: {mode: OFF}, upstream: {retry: {max_attempts: 1}}}}]`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

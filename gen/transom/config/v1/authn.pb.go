@@ -662,9 +662,11 @@ type StaticKey struct {
 	// Who calls with it. Empty: the consumer.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The application that it belongs to.
-	Consumer string   `protobuf:"bytes,4,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	Scopes   []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	Roles    []string `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
+	Consumer string `protobuf:"bytes,4,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// What it grants.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// What its caller is.
+	Roles []string `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
 	// When it ends, as in RFC 3339: "2027-01-31T00:00:00Z". Empty: never.
 	Expires       string `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -809,8 +811,9 @@ func (x *Mtls) GetAllow() []string {
 
 // Basic are user names and passwords (RFC 7617).
 type Basic struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Users         []*User                `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who may call.
+	Users         []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -858,8 +861,10 @@ type User struct {
 	// The name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The bcrypt hash of the password, as `htpasswd -nB` prints it: "$2y$10$...".
-	PasswordHash  *Secret  `protobuf:"bytes,2,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
-	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	PasswordHash *Secret `protobuf:"bytes,2,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	// What the user is granted.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// What the user is.
 	Roles         []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -929,7 +934,8 @@ type Introspection struct {
 	// Where it is asked, https://.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// Who asks.
-	ClientId     string  `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Its secret at the server.
 	ClientSecret *Secret `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	// Accepted values of "aud". Empty: all tokens of the server.
 	Audiences []string `protobuf:"bytes,4,rep,name=audiences,proto3" json:"audiences,omitempty"`
@@ -1239,10 +1245,13 @@ func (x *AuthnStore) GetRedis() *RedisServer {
 type RedisServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its address: "redis:6379".
-	Address  string  `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	Username string  `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Who asks. Empty: the default user.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Its password. Unset: none.
 	Password *Secret `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	Database int32   `protobuf:"varint,4,opt,name=database,proto3" json:"database,omitempty"`
+	// The number of the database.
+	Database int32 `protobuf:"varint,4,opt,name=database,proto3" json:"database,omitempty"`
 	// Speak TLS. Unset: plaintext.
 	Tls *ClientTls `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
 	// What its keys start with.

@@ -102,8 +102,9 @@ func (x *Ejection) GetMaxPercent() int32 {
 // whether it lives. A server without that service lives when it answers at
 // all. When no endpoint is healthy, all of them are used.
 type HealthCheck struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Interval *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often each endpoint is asked.
+	Interval *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
 	// How long an answer may take.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Whose health is asked; "" is the server's as a whole.
