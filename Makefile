@@ -12,7 +12,7 @@ PINNED := $(shell { go env GOVERSION; cat tools/go.mod tools/go.sum; } | cksum |
 tool = .bin/.$(1)-$(PINNED)
 
 # Debian packages that the tests use as real parts, as command:package.
-PACKAGES := redis-server:redis-server chromium:chromium
+PACKAGES := redis-server:redis-server curl:curl node:nodejs npm:npm
 
 FUZZTIME ?= 30s
 BENCH ?= .
@@ -28,11 +28,19 @@ run: ## Build and start the example shop behind the gateway; prints routes and c
 	go run ./examples/demo
 
 .PHONY: test
-test: packages ## Run all tests. PKG=./router/... runs a part.
+test: packages web ## Run all tests. PKG=./router/... runs a part.
 	go test $(PKG)
 
+.PHONY: web
+web: packages clients/web/node_modules/.package-lock.json ## Install what the browser client's tests need.
+
+clients/web/node_modules/.package-lock.json: clients/web/package-lock.json
+	@echo "installing the npm packages of clients/web"
+	@cd clients/web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: race
-race: packages ## Run the tests of the packages where concurrency lives under the race detector.
+race: packages web ## Run the tests of the packages where concurrency lives under the race detector.
 	.ci/race
 
 .PHONY: verdicts

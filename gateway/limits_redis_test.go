@@ -18,7 +18,7 @@ func redisServer(t *testing.T, port string) (addr string, kill func()) {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed: make packages")
+		t.Fatal("redis-server is not installed: `make packages` does it")
 	}
 	if port == "0" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,7 +10,7 @@ import (
 func TestWebClient(t *testing.T) {
 	const dir = "../clients/web"
 	if _, err := os.Stat(dir + "/node_modules"); err != nil {
-		t.Skip("clients/web is not installed: run `npm ci` there")
+		t.Fatal("clients/web is not installed: `make web` does it")
 	}
 	g := startFeed(t, "", nil)
 	cmd := exec.CommandContext(t.Context(), "npm", "test", "--silent")

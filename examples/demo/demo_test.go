@@ -36,7 +36,7 @@ func TestPrintedLinesWork(t *testing.T) {
 		t.Skip("builds and starts four programs")
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("the lines are curl's, which is not installed")
+		t.Fatal("the lines are curl's, which is not installed: `make packages` does it")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -4,6 +4,10 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import {after, test} from "node:test";
 import {Client, RpcError} from "../dist/index.js";
+import {WebSocket} from 'ws';
+
+// Browsers have one of their own, Node.js only from version 22 on.
+globalThis.WebSocket ??= WebSocket;
 
 const target = new URL(process.env.TRANSOM_URL);
 const url = `ws://${target.host}/ws`;

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func redisServer(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
+		t.Fatal("redis-server is not installed: `make packages` does it")
 	}
 	for range 3 { // between finding a free port and its use, another may take it
 		if addr, ok := tryRedis(t); ok {

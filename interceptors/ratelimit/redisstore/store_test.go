@@ -25,7 +25,7 @@ func server(t *testing.T, args ...string) (addr string, process *exec.Cmd) {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed: make packages")
+		t.Fatal("redis-server is not installed: `make packages` does it")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
