@@ -12,29 +12,34 @@ func TestBufferWritesWithinItsDelayAndAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		b := &buffer{w: &out}
+		written := func() string {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return out.String()
+		}
 		_, _ = b.Write([]byte("before\n"))
-		if out.String() != "before\n" {
-			t.Errorf("before run: %q", out.String())
+		if written() != "before\n" {
+			t.Errorf("before run: %q", written())
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.run(ctx); close(done) }()
 		synctest.Wait()
 		_, _ = b.Write([]byte("one\n"))
-		if out.String() != "before\n" {
-			t.Errorf("a line did not wait: %q", out.String())
+		if written() != "before\n" {
+			t.Errorf("a line did not wait: %q", written())
 		}
 		time.Sleep(bufferDelay)
 		synctest.Wait()
-		if out.String() != "before\none\n" {
-			t.Errorf("after the delay: %q", out.String())
+		if written() != "before\none\n" {
+			t.Errorf("after the delay: %q", written())
 		}
 		_, _ = b.Write([]byte("last\n"))
 		cancel()
 		<-done
 		_, _ = b.Write([]byte("after\n"))
-		if out.String() != "before\none\nlast\nafter\n" {
-			t.Errorf("at the end: %q", out.String())
+		if written() != "before\none\nlast\nafter\n" {
+			t.Errorf("at the end: %q", written())
 		}
 	})
 }
