@@ -2422,7 +2422,7 @@ const file_shop_catalog_v1_catalog_proto_rawDesc = "" +
 	"\fProductOrder\x12\x1d\n" +
 	"\x19PRODUCT_ORDER_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PRODUCT_ORDER_PRICE\x10\x01\x12\x18\n" +
-	"\x14PRODUCT_ORDER_NEWEST\x10\x022\xb5\x17\n" +
+	"\x14PRODUCT_ORDER_NEWEST\x10\x022\xb1\x17\n" +
 	"\x0eCatalogService\x12\xaf\x01\n" +
 	"\n" +
 	"GetProduct\x12\".shop.catalog.v1.GetProductRequest\x1a#.shop.catalog.v1.GetProductResponse\"X\x82\xd3\xe4\x93\x02OZ-b\aproduct\x12\"/v1/{name=categories/*/products/*}b\aproduct\x12\x15/v1/{name=products/*}\x90\x02\x01\x12\xa8\x01\n" +
@@ -2450,10 +2450,10 @@ const file_shop_catalog_v1_catalog_proto_rawDesc = "" +
 	"\vUploadImage\x12\x14.google.api.HttpBody\x1a$.shop.catalog.v1.UploadImageResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/images:upload(\x01\x12\x98\x01\n" +
 	"\x0fUploadInventory\x12'.shop.catalog.v1.UploadInventoryRequest\x1a(.shop.catalog.v1.UploadInventoryResponse\"0\xea\xb6&\r\n" +
 	"\x05\x12\x03\b\xd8\x04:\x04\n" +
-	"\x02\b<\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/inventory:upload(\x01\x12\xa7\x01\n" +
-	"\rWatchProducts\x12%.shop.catalog.v1.WatchProductsRequest\x1a&.shop.catalog.v1.WatchProductsResponse\"E\xea\xb6&$\n" +
-	"\x00: 2\x1a\n" +
-	"\bsequence\x12\x0eafter_sequence:\x02\b\x02\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products:watch\x90\x02\x010\x01\x1a\x0e\xea\xb6&\n" +
+	"\x02\b<\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/inventory:upload(\x01\x12\xa3\x01\n" +
+	"\rWatchProducts\x12%.shop.catalog.v1.WatchProductsRequest\x1a&.shop.catalog.v1.WatchProductsResponse\"A\xea\xb6& \n" +
+	"\x00:\x1c2\x1a\n" +
+	"\bsequence\x12\x0eafter_sequence\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/products:watch\x90\x02\x010\x01\x1a\x0e\xea\xb6&\n" +
 	"\n" +
 	"\b\n" +
 	"\x02\b\x05\x12\x02\b\x1eB<Z:github.com/transomhq/transom/gen/shop/catalog/v1;catalogv1b\x06proto3"

@@ -1066,17 +1066,17 @@ const file_shop_tracking_v1_tracking_proto_rawDesc = "" +
 	"\rLEG_WAREHOUSE\x10\x01\x12\f\n" +
 	"\bLEG_ROAD\x10\x02\x12\x11\n" +
 	"\rLEG_LAST_MILE\x10\x03\x12\x11\n" +
-	"\rLEG_DELIVERED\x10\x042\xe5\a\n" +
+	"\rLEG_DELIVERED\x10\x042\xdf\a\n" +
 	"\x0fTrackingService\x12\x9d\x01\n" +
 	"\vGetPosition\x12$.shop.tracking.v1.GetPositionRequest\x1a%.shop.tracking.v1.GetPositionResponse\"A\xea\xb6&\n" +
 	"\n" +
 	"\b\n" +
 	"\x02\b\x01\x12\x02\b\x05\x82\xd3\xe4\x93\x02*b\bposition\x12\x1e/v1/orders/{order_id}/position\x90\x02\x01\x12\xc5\x01\n" +
-	"\rListPositions\x12&.shop.tracking.v1.ListPositionsRequest\x1a'.shop.tracking.v1.ListPositionsResponse\"c\x82\xd3\xe4\x93\x02ZZ7\x125/v1/orders/{order_id}/positions/{after_sequence}/next\x12\x1f/v1/orders/{order_id}/positions\x90\x02\x01\x12\xaf\x01\n" +
+	"\rListPositions\x12&.shop.tracking.v1.ListPositionsRequest\x1a'.shop.tracking.v1.ListPositionsResponse\"c\x82\xd3\xe4\x93\x02ZZ7\x125/v1/orders/{order_id}/positions/{after_sequence}/next\x12\x1f/v1/orders/{order_id}/positions\x90\x02\x01\x12\xa9\x01\n" +
 	"\n" +
-	"TrackOrder\x12#.shop.tracking.v1.TrackOrderRequest\x1a$.shop.tracking.v1.TrackOrderResponse\"T\xea\xb6&*\n" +
-	"\x00:&\"\x02\b\x0f2\x1a\n" +
-	"\bsequence\x12\x0eafter_sequence:\x04\b\x02\x10\x02\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:track\x90\x02\x010\x01\x12e\n" +
+	"TrackOrder\x12#.shop.tracking.v1.TrackOrderRequest\x1a$.shop.tracking.v1.TrackOrderResponse\"N\xea\xb6&$\n" +
+	"\x00: \"\x02\b\x0f2\x1a\n" +
+	"\bsequence\x12\x0eafter_sequence\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:track\x90\x02\x010\x01\x12e\n" +
 	"\x06GetMap\x12\x1f.shop.tracking.v1.GetMapRequest\x1a\x14.google.api.HttpBody\"$\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/orders/{order_id}/map\x90\x02\x01\x12\x9a\x01\n" +
 	"\x0fReportPositions\x12(.shop.tracking.v1.ReportPositionsRequest\x1a).shop.tracking.v1.ReportPositionsResponse\"0\xea\xb6&\r\n" +
 	"\x05\x12\x03\b\x90\x1c:\x04\n" +
