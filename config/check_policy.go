@@ -44,6 +44,7 @@ func (f *File) checkPolicies() {
 		f.checkRetry(rule.GetPolicy().GetUpstream().GetRetry(), join(path, "upstream.retry"))
 		f.checkLimitsOf(rule.GetPolicy().GetLimits(), join(path, "limits"))
 		f.checkAddresses(rule.GetPolicy().GetAuthz(), join(path, "authz"))
+		f.checkFaults(rule.GetPolicy().GetFaults(), join(path, "faults"))
 	}
 }
 

@@ -51,7 +51,7 @@ func (f *File) checkRoutes() {
 	first := map[string]string{}
 	for i, r := range f.Config.GetRoutes() {
 		path := element("routes", i)
-		f.checkReference(r.GetCluster(), names, join(path, "cluster"))
+		f.checkTraffic(r, names, path)
 		if other, ok := first[r.GetSelector()]; ok {
 			f.wrong(join(path, "selector"), "%s is the selector of %s already", quote(r.GetSelector()), f.said(other))
 		} else {

@@ -271,8 +271,20 @@ type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The methods.
 	Selector string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	// The name of the cluster that serves them.
-	Cluster       string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The name of the cluster that serves them. This or split must be said.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Subsets that share the calls by weight, instead of one cluster.
+	Split []*Subset `protobuf:"bytes,3,rep,name=split,proto3" json:"split,omitempty"`
+	// What keeps a caller's calls in the same subset of a split: "principal",
+	// "header:NAME" or "cookie:NAME". A subset whose weight grows only gains
+	// callers. Unset, and for calls without one: each call is chosen for itself.
+	Sticky string `protobuf:"bytes,4,opt,name=sticky,proto3" json:"sticky,omitempty"`
+	// Calls that go to a subset of the split whatever the weights are.
+	Matches []*Match `protobuf:"bytes,5,rep,name=matches,proto3" json:"matches,omitempty"`
+	// A subset's share that grows with time, and stops when it does badly.
+	Ramp *Ramp `protobuf:"bytes,6,opt,name=ramp,proto3" json:"ramp,omitempty"`
+	// Copies of requests for another cluster.
+	Mirror        *Mirror `protobuf:"bytes,7,opt,name=mirror,proto3" json:"mirror,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,11 +333,46 @@ func (x *Route) GetCluster() string {
 	return ""
 }
 
+func (x *Route) GetSplit() []*Subset {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
+func (x *Route) GetSticky() string {
+	if x != nil {
+		return x.Sticky
+	}
+	return ""
+}
+
+func (x *Route) GetMatches() []*Match {
+	if x != nil {
+		return x.Matches
+	}
+	return nil
+}
+
+func (x *Route) GetRamp() *Ramp {
+	if x != nil {
+		return x.Ramp
+	}
+	return nil
+}
+
+func (x *Route) GetMirror() *Mirror {
+	if x != nil {
+		return x.Mirror
+	}
+	return nil
+}
+
 var File_transom_config_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_transom_config_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	" transom/config/v1/upstream.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"transom/config/v1/resilience.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\"\xc4\a\n" +
+	" transom/config/v1/upstream.proto\x12\x11transom.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"transom/config/v1/resilience.proto\x1a\x1ctransom/config/v1/rule.proto\x1a\x1btransom/config/v1/tls.proto\x1a\x1ftransom/config/v1/traffic.proto\"\xc4\a\n" +
 	"\aCluster\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\tR\x04name\x12\"\n" +
 	"\atargets\x18\x02 \x03(\tB\b\xf2\xb6&\x04\b\x01(\bR\atargets\x126\n" +
@@ -349,10 +396,15 @@ const file_transom_config_v1_upstream_proto_rawDesc = "" +
 	"\f_connectionsB\x14\n" +
 	"\x12_max_receive_bytesB\v\n" +
 	"\t_balancerB\x11\n" +
-	"\x0f_health_service\"Q\n" +
+	"\x0f_health_service\"\xbc\x02\n" +
 	"\x05Route\x12$\n" +
-	"\bselector\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x04R\bselector\x12\"\n" +
-	"\acluster\x18\x02 \x01(\tB\b\xf2\xb6&\x04\b\x01(\tR\acluster*N\n" +
+	"\bselector\x18\x01 \x01(\tB\b\xf2\xb6&\x04\b\x01(\x04R\bselector\x12 \n" +
+	"\acluster\x18\x02 \x01(\tB\x06\xf2\xb6&\x02(\tR\acluster\x12/\n" +
+	"\x05split\x18\x03 \x03(\v2\x19.transom.config.v1.SubsetR\x05split\x12\x16\n" +
+	"\x06sticky\x18\x04 \x01(\tR\x06sticky\x122\n" +
+	"\amatches\x18\x05 \x03(\v2\x18.transom.config.v1.MatchR\amatches\x123\n" +
+	"\x04ramp\x18\x06 \x01(\v2\x17.transom.config.v1.RampB\x06\xf2\xb6&\x020\x01R\x04ramp\x129\n" +
+	"\x06mirror\x18\a \x01(\v2\x19.transom.config.v1.MirrorB\x06\xf2\xb6&\x020\x01R\x06mirror*N\n" +
 	"\tTransport\x12\x19\n" +
 	"\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTRANSPORT_GRPC\x10\x01\x12\x12\n" +
@@ -382,21 +434,29 @@ var file_transom_config_v1_upstream_proto_goTypes = []any{
 	(*HealthCheck)(nil),         // 6: transom.config.v1.HealthCheck
 	(*RetryBudget)(nil),         // 7: transom.config.v1.RetryBudget
 	(*CircuitBreaker)(nil),      // 8: transom.config.v1.CircuitBreaker
+	(*Subset)(nil),              // 9: transom.config.v1.Subset
+	(*Match)(nil),               // 10: transom.config.v1.Match
+	(*Ramp)(nil),                // 11: transom.config.v1.Ramp
+	(*Mirror)(nil),              // 12: transom.config.v1.Mirror
 }
 var file_transom_config_v1_upstream_proto_depIdxs = []int32{
-	3, // 0: transom.config.v1.Cluster.tls:type_name -> transom.config.v1.ClientTls
-	4, // 1: transom.config.v1.Cluster.keepalive:type_name -> google.protobuf.Duration
-	4, // 2: transom.config.v1.Cluster.dial_timeout:type_name -> google.protobuf.Duration
-	5, // 3: transom.config.v1.Cluster.ejection:type_name -> transom.config.v1.Ejection
-	6, // 4: transom.config.v1.Cluster.health_check:type_name -> transom.config.v1.HealthCheck
-	7, // 5: transom.config.v1.Cluster.retry_budget:type_name -> transom.config.v1.RetryBudget
-	8, // 6: transom.config.v1.Cluster.circuit_breaker:type_name -> transom.config.v1.CircuitBreaker
-	0, // 7: transom.config.v1.Cluster.transport:type_name -> transom.config.v1.Transport
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	3,  // 0: transom.config.v1.Cluster.tls:type_name -> transom.config.v1.ClientTls
+	4,  // 1: transom.config.v1.Cluster.keepalive:type_name -> google.protobuf.Duration
+	4,  // 2: transom.config.v1.Cluster.dial_timeout:type_name -> google.protobuf.Duration
+	5,  // 3: transom.config.v1.Cluster.ejection:type_name -> transom.config.v1.Ejection
+	6,  // 4: transom.config.v1.Cluster.health_check:type_name -> transom.config.v1.HealthCheck
+	7,  // 5: transom.config.v1.Cluster.retry_budget:type_name -> transom.config.v1.RetryBudget
+	8,  // 6: transom.config.v1.Cluster.circuit_breaker:type_name -> transom.config.v1.CircuitBreaker
+	0,  // 7: transom.config.v1.Cluster.transport:type_name -> transom.config.v1.Transport
+	9,  // 8: transom.config.v1.Route.split:type_name -> transom.config.v1.Subset
+	10, // 9: transom.config.v1.Route.matches:type_name -> transom.config.v1.Match
+	11, // 10: transom.config.v1.Route.ramp:type_name -> transom.config.v1.Ramp
+	12, // 11: transom.config.v1.Route.mirror:type_name -> transom.config.v1.Mirror
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_transom_config_v1_upstream_proto_init() }
@@ -407,6 +467,7 @@ func file_transom_config_v1_upstream_proto_init() {
 	file_transom_config_v1_resilience_proto_init()
 	file_transom_config_v1_rule_proto_init()
 	file_transom_config_v1_tls_proto_init()
+	file_transom_config_v1_traffic_proto_init()
 	file_transom_config_v1_upstream_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -114,7 +114,9 @@ type Policy struct {
 	// Which version of an API the method belongs to, and where that is in its life.
 	Version *Version `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// How calls reach upstream: retries, hedging, idempotency.
-	Upstream      *Upstream `protobuf:"bytes,9,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	Upstream *Upstream `protobuf:"bytes,9,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// Failures that testers may ask for.
+	Faults        *Faults `protobuf:"bytes,10,opt,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +210,13 @@ func (x *Policy) GetVersion() *Version {
 func (x *Policy) GetUpstream() *Upstream {
 	if x != nil {
 		return x.Upstream
+	}
+	return nil
+}
+
+func (x *Policy) GetFaults() *Faults {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -440,7 +449,7 @@ var File_transom_policy_v1_policy_proto protoreflect.FileDescriptor
 
 const file_transom_policy_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x1etransom/policy/v1/policy.proto\x12\x11transom.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtransom/policy/v1/authn.proto\x1a\x1dtransom/policy/v1/authz.proto\x1a\x1etransom/policy/v1/limits.proto\x1a\x1ctransom/policy/v1/rest.proto\x1a\x1ftransom/policy/v1/streams.proto\x1a transom/policy/v1/upstream.proto\x1a transom/policy/v1/versions.proto\"\xe5\x03\n" +
+	"\x1etransom/policy/v1/policy.proto\x12\x11transom.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtransom/policy/v1/authn.proto\x1a\x1dtransom/policy/v1/authz.proto\x1a\x1etransom/policy/v1/faults.proto\x1a\x1etransom/policy/v1/limits.proto\x1a\x1ctransom/policy/v1/rest.proto\x1a\x1ftransom/policy/v1/streams.proto\x1a transom/policy/v1/upstream.proto\x1a transom/policy/v1/versions.proto\"\x98\x04\n" +
 	"\x06Policy\x127\n" +
 	"\bdeadline\x18\x01 \x01(\v2\x1b.transom.policy.v1.DeadlineR\bdeadline\x12.\n" +
 	"\x05authn\x18\x02 \x01(\v2\x18.transom.policy.v1.AuthnR\x05authn\x12.\n" +
@@ -452,7 +461,9 @@ const file_transom_policy_v1_policy_proto_rawDesc = "" +
 	"\x04rest\x18\x06 \x01(\v2\x17.transom.policy.v1.RestR\x04rest\x124\n" +
 	"\astreams\x18\a \x01(\v2\x1a.transom.policy.v1.StreamsR\astreams\x124\n" +
 	"\aversion\x18\b \x01(\v2\x1a.transom.policy.v1.VersionR\aversion\x127\n" +
-	"\bupstream\x18\t \x01(\v2\x1b.transom.policy.v1.UpstreamR\bupstream\"l\n" +
+	"\bupstream\x18\t \x01(\v2\x1b.transom.policy.v1.UpstreamR\bupstream\x121\n" +
+	"\x06faults\x18\n" +
+	" \x01(\v2\x19.transom.policy.v1.FaultsR\x06faults\"l\n" +
 	"\bDeadline\x123\n" +
 	"\adefault\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\adefault\x12+\n" +
 	"\x03max\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03max\"\x93\x01\n" +
@@ -500,11 +511,12 @@ var file_transom_policy_v1_policy_proto_goTypes = []any{
 	(*Streams)(nil),                     // 9: transom.policy.v1.Streams
 	(*Version)(nil),                     // 10: transom.policy.v1.Version
 	(*Upstream)(nil),                    // 11: transom.policy.v1.Upstream
-	(*durationpb.Duration)(nil),         // 12: google.protobuf.Duration
-	(*descriptorpb.FileOptions)(nil),    // 13: google.protobuf.FileOptions
-	(*descriptorpb.ServiceOptions)(nil), // 14: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),  // 15: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 16: google.protobuf.FieldOptions
+	(*Faults)(nil),                      // 12: transom.policy.v1.Faults
+	(*durationpb.Duration)(nil),         // 13: google.protobuf.Duration
+	(*descriptorpb.FileOptions)(nil),    // 14: google.protobuf.FileOptions
+	(*descriptorpb.ServiceOptions)(nil), // 15: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),  // 16: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 17: google.protobuf.FieldOptions
 }
 var file_transom_policy_v1_policy_proto_depIdxs = []int32{
 	2,  // 0: transom.policy.v1.Policy.deadline:type_name -> transom.policy.v1.Deadline
@@ -516,22 +528,23 @@ var file_transom_policy_v1_policy_proto_depIdxs = []int32{
 	9,  // 6: transom.policy.v1.Policy.streams:type_name -> transom.policy.v1.Streams
 	10, // 7: transom.policy.v1.Policy.version:type_name -> transom.policy.v1.Version
 	11, // 8: transom.policy.v1.Policy.upstream:type_name -> transom.policy.v1.Upstream
-	12, // 9: transom.policy.v1.Deadline.default:type_name -> google.protobuf.Duration
-	12, // 10: transom.policy.v1.Deadline.max:type_name -> google.protobuf.Duration
-	0,  // 11: transom.policy.v1.Validation.mode:type_name -> transom.policy.v1.Validation.Mode
-	13, // 12: transom.policy.v1.file:extendee -> google.protobuf.FileOptions
-	14, // 13: transom.policy.v1.service:extendee -> google.protobuf.ServiceOptions
-	15, // 14: transom.policy.v1.method:extendee -> google.protobuf.MethodOptions
-	16, // 15: transom.policy.v1.field:extendee -> google.protobuf.FieldOptions
-	1,  // 16: transom.policy.v1.file:type_name -> transom.policy.v1.Policy
-	1,  // 17: transom.policy.v1.service:type_name -> transom.policy.v1.Policy
-	1,  // 18: transom.policy.v1.method:type_name -> transom.policy.v1.Policy
-	4,  // 19: transom.policy.v1.field:type_name -> transom.policy.v1.FieldPolicy
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	16, // [16:20] is the sub-list for extension type_name
-	12, // [12:16] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 9: transom.policy.v1.Policy.faults:type_name -> transom.policy.v1.Faults
+	13, // 10: transom.policy.v1.Deadline.default:type_name -> google.protobuf.Duration
+	13, // 11: transom.policy.v1.Deadline.max:type_name -> google.protobuf.Duration
+	0,  // 12: transom.policy.v1.Validation.mode:type_name -> transom.policy.v1.Validation.Mode
+	14, // 13: transom.policy.v1.file:extendee -> google.protobuf.FileOptions
+	15, // 14: transom.policy.v1.service:extendee -> google.protobuf.ServiceOptions
+	16, // 15: transom.policy.v1.method:extendee -> google.protobuf.MethodOptions
+	17, // 16: transom.policy.v1.field:extendee -> google.protobuf.FieldOptions
+	1,  // 17: transom.policy.v1.file:type_name -> transom.policy.v1.Policy
+	1,  // 18: transom.policy.v1.service:type_name -> transom.policy.v1.Policy
+	1,  // 19: transom.policy.v1.method:type_name -> transom.policy.v1.Policy
+	4,  // 20: transom.policy.v1.field:type_name -> transom.policy.v1.FieldPolicy
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	17, // [17:21] is the sub-list for extension type_name
+	13, // [13:17] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_transom_policy_v1_policy_proto_init() }
@@ -541,6 +554,7 @@ func file_transom_policy_v1_policy_proto_init() {
 	}
 	file_transom_policy_v1_authn_proto_init()
 	file_transom_policy_v1_authz_proto_init()
+	file_transom_policy_v1_faults_proto_init()
 	file_transom_policy_v1_limits_proto_init()
 	file_transom_policy_v1_rest_proto_init()
 	file_transom_policy_v1_streams_proto_init()
