@@ -21,6 +21,7 @@ import (
 type backends struct {
 	clusters []*upstream.Cluster
 	methods  map[string]upstream.Backend // by full method name
+	shaped   map[string]shaped           // of them, those that a route splits or mirrors
 }
 
 func (b *backends) of(m *rpc.Method) (upstream.Backend, bool) {
@@ -31,7 +32,7 @@ func (b *backends) of(m *rpc.Method) (upstream.Backend, bool) {
 // buildBackends opens the clusters, or takes them over from the house before,
 // and routes every method to one of them.
 func (g *Gateway) buildBackends(cfg *configv1.Config, h *house) (*backends, error) {
-	b := &backends{methods: map[string]upstream.Backend{}}
+	b := &backends{methods: map[string]upstream.Backend{}, shaped: map[string]shaped{}}
 	byName := map[string]*upstream.Cluster{}
 	var errs []error
 	for _, c := range cfg.GetClusters() {
@@ -48,13 +49,30 @@ func (g *Gateway) buildBackends(cfg *configv1.Config, h *house) (*backends, erro
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
+	open, err := g.openRoutes(routes, h)
+	if err != nil {
+		return nil, err
+	}
+	unmirrored := map[*configv1.Route][]string{}
 	for _, m := range h.schema.Methods {
-		if name, ok := clusterOf(routes, m); ok {
-			retry, err := retryOf(m, h.policies.Of(m.Name))
-			errs = append(errs, err)
-			b.methods[m.Name] = upstream.Backend{Name: name, Conn: byName[name], Retry: retry, Guard: byName[name].Guard()}
+		r, ok := routeFor(routes, m)
+		if !ok {
+			continue
+		}
+		retry, err := retryOf(m, h.policies.Of(m.Name))
+		errs = append(errs, err)
+		to := func(name string) upstream.Backend {
+			return upstream.Backend{Name: name, Conn: byName[name], Retry: retry, Guard: byName[name].Guard()}
+		}
+		b.methods[m.Name] = to(r.cluster())
+		if mirror := r.config.GetMirror(); mirror != nil && !mirrored(m, mirror) {
+			unmirrored[r.config] = append(unmirrored[r.config], m.Selector())
+		}
+		if route := open[r.config]; route != nil {
+			b.shaped[m.Name] = shapedBy(route, r.config, m, to)
 		}
 	}
+	h.advice = append(h.advice, adviseMirrors(unmirrored)...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -66,34 +84,43 @@ func (g *Gateway) buildBackends(cfg *configv1.Config, h *house) (*backends, erro
 
 type route struct {
 	selector rpc.Selector
-	cluster  string
+	config   *configv1.Route
+}
+
+// cluster returns the cluster that gets most of the route's calls.
+func (r route) cluster() string {
+	if len(r.config.GetSplit()) == 0 {
+		return r.config.GetCluster()
+	}
+	most := slices.MaxFunc(r.config.GetSplit(), func(a, b *configv1.Subset) int { return cmp.Compare(a.GetWeight(), b.GetWeight()) })
+	return most.GetCluster()
 }
 
 // routesOf returns the routes, the most specific first, and of equals the
 // later first. A single cluster without routes serves everything.
 func routesOf(cfg *configv1.Config) ([]route, error) {
 	if len(cfg.GetRoutes()) == 0 && len(cfg.GetClusters()) == 1 {
-		return []route{{"*", cfg.GetClusters()[0].GetName()}}, nil
+		return []route{{"*", &configv1.Route{Selector: "*", Cluster: cfg.GetClusters()[0].GetName()}}}, nil
 	}
 	var routes []route
 	var errs []error
 	for _, r := range cfg.GetRoutes() {
 		selector, err := rpc.ParseSelector(r.GetSelector())
 		errs = append(errs, err)
-		routes = append(routes, route{selector, r.GetCluster()})
+		routes = append(routes, route{selector, r})
 	}
 	slices.Reverse(routes)
 	slices.SortStableFunc(routes, func(a, b route) int { return cmp.Compare(b.selector.Specificity(), a.selector.Specificity()) })
 	return routes, errors.Join(errs...)
 }
 
-func clusterOf(routes []route, m *rpc.Method) (string, bool) {
+func routeFor(routes []route, m *rpc.Method) (route, bool) {
 	for _, r := range routes {
 		if r.selector.Matches(m.Selector()) {
-			return r.cluster, true
+			return r, true
 		}
 	}
-	return "", false
+	return route{}, false
 }
 
 // openCluster opens a cluster. What it is opened with, certificates included,

@@ -23,7 +23,6 @@ import (
 	"github.com/transomhq/transom/transcoder/grpcweb"
 	"github.com/transomhq/transom/transcoder/native"
 	"github.com/transomhq/transom/transcoder/rest"
-	"github.com/transomhq/transom/upstream"
 )
 
 // build makes a house from a configuration and the schema that it names. It
@@ -163,9 +162,14 @@ func (g *Gateway) buildChain(h *house, file *config.File) (*interceptors.Chain, 
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, once) // whoever is refused is refused again
+	failing, err := g.buildFaults(h)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, once)    // whoever is refused is refused again
+	all = append(all, failing) // where a backend's failure would come from
 	all = append(all, g.options.interceptors...)
-	end, err := buildEnd(methods, h.policies, &upstream.Relay{Backend: h.backends.of, Drop: h.callers.drops})
+	end, err := h.buildEnd(methods, dropsOf(h, file.Config))
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +228,7 @@ func restOptions(h *house, cfg *configv1.Config, handler rpc.Handler, jsonCodec 
 		Handler: handler, Codec: jsonCodec, Resolver: h.schema.Types, Profile: profile,
 		Policy:          func(m *rpc.Method) *policyv1.Rest { return h.policies.Of(m.Name).Policy.GetRest() },
 		Streams:         func(m *rpc.Method) *policyv1.Streams { return h.policies.Of(m.Name).Policy.GetStreams() },
-		RequestHeaders:  withIdempotencyKey(h.callers.requestHeaders(headers.GetRequest()), h, "idempotency-key"),
+		RequestHeaders:  trafficHeaders(withIdempotencyKey(h.callers.requestHeaders(headers.GetRequest()), h, "idempotency-key"), h, cfg),
 		ResponseHeaders: withIdempotencyKey(headers.GetResponse(), h, "idempotency-replayed"),
 		ReservedHeaders: slices.Concat(headers.GetReserved(), h.callers.identity),
 		TimeoutHeader:   c.GetTimeoutHeader(),

@@ -16,6 +16,7 @@ import (
 	"github.com/transomhq/transom/edge"
 	configv1 "github.com/transomhq/transom/gen/transom/config/v1"
 	"github.com/transomhq/transom/interceptors/authz"
+	"github.com/transomhq/transom/interceptors/faults"
 	"github.com/transomhq/transom/interceptors/idempotency"
 	"github.com/transomhq/transom/interceptors/streams"
 	"github.com/transomhq/transom/interceptors/telemetry"
@@ -33,6 +34,7 @@ type Gateway struct {
 
 	house       atomic.Pointer[house]
 	clusters    *clusters
+	traffic     lending[sharedRoute]
 	credentials *credentials
 	telemetry   *telemetry.Telemetry
 	limits      *limits
@@ -41,6 +43,7 @@ type Gateway struct {
 	ending      *streams.Ending // tells streams that the gateway is about to end
 	denied      *authz.Metrics
 	invalid     *validate.Metrics
+	faults      *faults.Metrics
 	metrics     *prometheus.Registry
 	reloads     *prometheus.CounterVec
 
@@ -106,10 +109,11 @@ func newGateway(source config.Source, cfg *configv1.Config, opts []Option) *Gate
 	g.sockets = newSockets(cfg)
 	g.denied = authz.NewMetrics(g.metrics)
 	g.invalid = validate.NewMetrics(g.metrics)
+	g.faults = faults.NewMetrics(g.metrics)
 	g.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "transom_reloads_total", Help: "Reloads, by result (swapped, unchanged, refused).",
 	}, []string{"result"})
-	g.metrics.MustRegister(upstreamMetrics{g.Upstreams})
+	g.metrics.MustRegister(upstreamMetrics{g.Upstreams}, trafficMetrics{g.Traffic})
 	g.metrics.MustRegister(g.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return g
 }
@@ -127,7 +131,7 @@ func (g *Gateway) listen(cfg *configv1.Config) error {
 		return nil
 	}
 	if g.admin, err = admin.New(g.adminOptions(cfg)); err == nil {
-		g.admin.Handle("/upstreams", "clusters and endpoints (?format=json, or Accept)", upstreamsPage(g.Upstreams))
+		g.admin.Handle("/upstreams", "clusters, endpoints and splits (?format=json, or Accept)", g.upstreamsPage())
 		err = g.admin.Listen()
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/transomhq/transom/transcoder/native"
 	"github.com/transomhq/transom/transcoder/rest"
 	"github.com/transomhq/transom/transcoder/websocket"
+	"github.com/transomhq/transom/upstream/traffic"
 )
 
 // house is everything that was built from one configuration and one schema. It
@@ -22,8 +23,10 @@ type house struct {
 	policies *policy.Set
 	backends *backends
 	self     *self
-	callers  *callers
-	cors     *origins // nil: no page of another origin may call
+	// routesShaped are the routes that split or mirror, by selector.
+	routesShaped []*traffic.Route
+	callers      *callers
+	cors         *origins // nil: no page of another origin may call
 
 	router *router.Table
 	// formForGet takes a POST of a form for a GET (profile grpc-gateway).

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -70,7 +71,7 @@ func (h *house) routeOf(b *rpc.Binding) Route {
 		Body: b.Body, Response: b.ResponseBody, Implicit: b.Implicit, Origin: b.Origin,
 	}
 	if backend, ok := h.backends.of(b.Method); ok {
-		r.Upstream = backend.Name
+		r.Upstream = cmp.Or(h.splitOf(b.Method), backend.Name)
 	}
 	return r
 }
@@ -124,6 +125,7 @@ func (h *house) warnings() []string {
 type Explanation struct {
 	Route     *Route            `json:"route,omitempty"`
 	Variables map[string]string `json:"variables,omitempty"` // raw, as in the path
+	Traffic   []string          `json:"traffic,omitempty"`   // how calls are shared, in words
 	Policy    []PolicyPart      `json:"policy,omitempty"`
 	Refusal   string            `json:"refusal,omitempty"`
 	Nearest   []Candidate       `json:"nearest,omitempty"`
@@ -159,7 +161,7 @@ func (h *house) explain(httpMethod, path string) Explanation {
 		return e
 	}
 	r := h.routeOf(match.Binding)
-	e := Explanation{Route: &r, Policy: partsOf(h.policies.Of(match.Binding.Method.Name))}
+	e := Explanation{Route: &r, Traffic: h.trafficOf(match.Binding.Method), Policy: partsOf(h.policies.Of(match.Binding.Method.Name))}
 	for i, v := range match.Binding.Variables {
 		if e.Variables == nil {
 			e.Variables = map[string]string{}

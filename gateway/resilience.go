@@ -85,6 +85,25 @@ func idempotent(m *rpc.Method) bool {
 	return o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
+// readsOnly reports whether the method's author says that a call changes
+// nothing: by its idempotency_level, or by binding it to GET alone.
+func readsOnly(m *rpc.Method) bool {
+	o, _ := m.Desc.Options().(*descriptorpb.MethodOptions)
+	if o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
+		return true
+	}
+	gets := 0
+	for _, b := range m.Bindings {
+		if !b.Implicit && b.HTTPMethod != http.MethodGet {
+			return false
+		}
+		if !b.Implicit {
+			gets++
+		}
+	}
+	return gets > 0
+}
+
 // Upstream is what a cluster says about itself.
 type Upstream = upstream.Stats
 
@@ -161,22 +180,40 @@ func (u upstreamMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// upstreamsPage shows clusters and endpoints, as a table or as JSON.
-func upstreamsPage(upstreams func() []Upstream) http.Handler {
+// UpstreamsPage is what a gateway says about the way to its backends.
+type UpstreamsPage struct {
+	Upstreams []Upstream `json:"upstreams"`
+	Routes    []Traffic  `json:"routes"` // those that share their calls or mirror them
+}
+
+// Write writes the page as tables for people.
+func (p *UpstreamsPage) Write(w io.Writer) error {
+	if err := WriteUpstreams(w, p.Upstreams); err != nil || len(p.Routes) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return WriteTraffic(w, p.Routes)
+}
+
+// upstreamsPage shows clusters, endpoints and routes, as tables or as JSON.
+func (g *Gateway) upstreamsPage() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD are allowed here", http.StatusMethodNotAllowed)
 			return
 		}
+		page := UpstreamsPage{Upstreams: g.Upstreams(), Routes: g.Traffic()}
 		w.Header().Set("Vary", "Accept")
 		format := r.URL.Query().Get("format")
 		if format == "json" || format == "" && strings.Contains(r.Header.Get("Accept"), "application/json") {
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(map[string][]Upstream{"upstreams": upstreams()}) // the client's loss
+			_ = json.NewEncoder(w).Encode(page) // the client's loss
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_ = WriteUpstreams(w, upstreams()) // likewise
+		_ = page.Write(w) // likewise
 	})
 }

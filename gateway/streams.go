@@ -10,6 +10,7 @@ import (
 	"github.com/transomhq/transom/interceptors/streams"
 	"github.com/transomhq/transom/rpc"
 	"github.com/transomhq/transom/upstream"
+	"github.com/transomhq/transom/upstream/traffic"
 )
 
 // buildStreams reads how long calls that last may last, and what becomes of
@@ -49,19 +50,25 @@ func slowOf(s policyv1.SlowConsumer) streams.Slow {
 	return streams.Block
 }
 
-// buildEnd returns the end of the chain: relay, before which streams that lose
-// their backend are reopened.
-func buildEnd(methods []*rpc.Method, policies *policy.Set, relay *upstream.Relay) (*upstream.Resume, error) {
+// buildEnd returns the end of the chain: relays, before which streams that lose
+// their backend are reopened, and calls are shared between subsets.
+func (h *house) buildEnd(methods []*rpc.Method, drop func(key string) bool) (traffic.Terminal, error) {
 	cursors := map[*rpc.Method]*rpc.Cursor{}
 	var errs []error
 	for _, m := range methods {
-		c, err := cursorOf(m, policies)
+		c, err := cursorOf(m, h.policies)
 		errs = append(errs, err)
 		if c != nil {
 			cursors[m] = c
 		}
 	}
-	return &upstream.Resume{Next: relay, Cursor: func(m *rpc.Method) *rpc.Cursor { return cursors[m] }}, errors.Join(errs...)
+	relay := func(backend func(*rpc.Method) (upstream.Backend, bool)) traffic.Terminal {
+		return &upstream.Resume{Next: &upstream.Relay{Backend: backend, Drop: drop}, Cursor: func(m *rpc.Method) *rpc.Cursor { return cursors[m] }}
+	}
+	one := func(b upstream.Backend) traffic.Terminal {
+		return relay(func(*rpc.Method) (upstream.Backend, bool) { return b, true })
+	}
+	return h.shapeOf(relay(h.backends.of), one), errors.Join(errs...)
 }
 
 // cursorOf returns where a method's streams resume from, nil where nothing

@@ -65,6 +65,9 @@ func printExplanation(w io.Writer, e gateway.Explanation) error {
 		upstream = "none: no route of the configuration leads to an upstream"
 	}
 	fmt.Fprintf(w, "upstream:  %s\n", upstream)
+	for _, line := range e.Traffic {
+		fmt.Fprintf(w, "traffic:   %s\n", line)
+	}
 	for _, p := range e.Policy {
 		fmt.Fprintf(w, "policy:    %s = %s\n           from %s\n", p.Part, p.Value, p.Origin)
 	}

@@ -23,9 +23,10 @@ func upstreamsCommand(config.Env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "upstreams",
-		Short: "List the clusters and endpoints of a running gateway",
+		Short: "List the clusters, endpoints and splits of a running gateway",
 		Long: `Asks a running gateway, at its admin address, for its clusters and their endpoints: which are
-connected, ejected or unhealthy, how many calls run, failed and were repeated.`,
+connected, ejected or unhealthy, how many calls run, failed and were repeated; and for the routes
+that share their calls between subsets or mirror them: shares, failures, latency, ramps.`,
 		Example: `  transom upstreams
   transom upstreams --admin unix:/run/transom.sock --json`,
 		Args: cobra.NoArgs,
@@ -37,7 +38,7 @@ connected, ejected or unhealthy, how many calls run, failed and were repeated.`,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return gateway.WriteUpstreams(cmd.OutOrStdout(), all)
+			return all.Write(cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "the gateway's admin `ADDR`: host:port or unix:PATH")
@@ -45,7 +46,7 @@ connected, ejected or unhealthy, how many calls run, failed and were repeated.`,
 	return cmd
 }
 
-func askUpstreams(ctx context.Context, admin string) ([]gateway.Upstream, error) {
+func askUpstreams(ctx context.Context, admin string) (*gateway.UpstreamsPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, upstreamsTimeout)
 	defer cancel()
 	host, transport := admin, &http.Transport{DisableKeepAlives: true}
@@ -65,14 +66,12 @@ func askUpstreams(ctx context.Context, admin string) ([]gateway.Upstream, error)
 		return nil, fmt.Errorf("no gateway answers at %s: %w", admin, err)
 	}
 	defer resp.Body.Close()
-	var page struct {
-		Upstreams []gateway.Upstream `json:"upstreams"`
-	}
+	var page gateway.UpstreamsPage
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s", admin, resp.Status)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
 		return nil, fmt.Errorf("what %s answered is not a list of upstreams: %w", admin, err)
 	}
-	return page.Upstreams, nil
+	return &page, nil
 }
