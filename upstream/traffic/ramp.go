@@ -70,6 +70,17 @@ type baseline struct {
 	p95   time.Duration
 }
 
+// noise returns by how much the rate of calls that are no worse than the
+// others may be above theirs by chance: three standard errors.
+func (b *baseline) noise(own *tally) float64 {
+	if !b.known {
+		return 0
+	}
+	n, m := float64(own.calls), float64(b.calls)
+	p := (float64(own.failed) + b.rate*m) / (n + m)
+	return 3 * math.Sqrt(p*(1-p)*(1/n+1/m))
+}
+
 // judge returns why a subset must stop, "" while it may go on. others is what
 // the other subsets count now, last what they showed before: with a subset that
 // gets nearly all calls, that is what it is compared with.
@@ -81,7 +92,7 @@ func (s *Stop) judge(own, others *tally, last *baseline) string {
 		return ""
 	}
 	var why []string
-	if over := (own.rate() - last.rate) * 100; s.ErrorPoints > 0 && over > s.ErrorPoints {
+	if over := (own.rate() - last.rate) * 100; s.ErrorPoints > 0 && over > s.ErrorPoints && over > 100*last.noise(own) {
 		why = append(why, fmt.Sprintf("%.1f %% of %d calls failed, of the others %.1f %% of %d (allowed: %g points more)",
 			own.rate()*100, own.calls, last.rate*100, last.calls, s.ErrorPoints))
 	}

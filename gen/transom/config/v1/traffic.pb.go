@@ -409,7 +409,8 @@ func (x *Ramp) GetStop() *Stop {
 type Stop struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Percentage points by which the share of failed calls may exceed that of
-	// the others. 0: failures are not compared.
+	// the others. What chance explains (three standard errors) stops nothing. 0:
+	// failures are not compared.
 	ErrorPoints *float64 `protobuf:"fixed64,1,opt,name=error_points,json=errorPoints,proto3,oneof" json:"error_points,omitempty"`
 	// How many times the others' 95th percentile of latency (of streams: until
 	// the answer begins) its own may be. 0: latency is not compared.
