@@ -27,6 +27,9 @@ type Error struct {
 	HTTPStatus int
 	// Header are extra response header fields, such as Allow, as name, value pairs.
 	Header []string
+	// Proxy is the type of RFC 9209 that HTTP doors say in Proxy-Status; ""
+	// takes the one that fits Code.
+	Proxy ProxyError
 }
 
 // Errorf returns an error with a public text.

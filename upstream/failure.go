@@ -37,17 +37,17 @@ func failure(ctx context.Context, method *rpc.Method, err error, header, trailer
 		return unreachable(method, err)
 	case codes.ResourceExhausted:
 		return rpc.Errorf(codes.ResourceExhausted, "the answer of %s is larger than this gateway passes on", method.Service()).
-			WithHTTPStatus(502).WithCause(err)
+			WithHTTPStatus(502).WithCause(err).WithProxy(rpc.HTTPResponseBodySize)
 	case codes.Unavailable:
 		return unreachable(method, err)
 	}
 	return rpc.Errorf(codes.Internal, "%s answered in a way that is not gRPC", method.Service()).
-		WithHTTPStatus(502).WithCause(err).
+		WithHTTPStatus(502).WithCause(err).WithProxy(rpc.HTTPProtocolError).
 		WithDetails(&errdetails.ErrorInfo{Reason: "UPSTREAM_PROTOCOL_ERROR", Domain: "transom", Metadata: map[string]string{"service": method.Service()}})
 }
 
 func unreachable(method *rpc.Method, cause error) error {
-	return rpc.Errorf(codes.Unavailable, "%s cannot be reached; try again later", method.Service()).WithCause(cause).
+	return rpc.Errorf(codes.Unavailable, "%s cannot be reached; try again later", method.Service()).WithCause(cause).WithProxy(whyUnreachable(cause)).
 		WithDetails(&errdetails.ErrorInfo{Reason: "UPSTREAM_UNREACHABLE", Domain: "transom", Metadata: map[string]string{"service": method.Service()}})
 }
 

@@ -61,7 +61,7 @@ func (g *Guard) leave() {
 func (g *Guard) refuse(m *rpc.Method, reason, text string) error {
 	g.running.Add(-1)
 	g.refused.Add(1)
-	return rpc.Errorf(codes.Unavailable, text, m.Service()).
+	return rpc.Errorf(codes.Unavailable, text, m.Service()).WithProxy(rpc.ConnectionLimitReached).
 		WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "transom", Metadata: map[string]string{"service": m.Service()}})
 }
 

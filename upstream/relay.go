@@ -124,7 +124,7 @@ func record(ctx context.Context, cluster string, addr net.Addr, attempts int) {
 }
 
 func noBackend(method *rpc.Method) error {
-	return rpc.Errorf(codes.Unavailable, "no upstream serves %s: the gateway's routes do not name it", method.Service())
+	return rpc.Errorf(codes.Unavailable, "no upstream serves %s: the gateway's routes do not name it", method.Service()).WithProxy(rpc.DestinationNotFound)
 }
 
 // Stream returns the handler that ends all other calls of method.

@@ -89,7 +89,7 @@ func (o *Options) inject(ctx context.Context, method string) error {
 	if text == "" {
 		text = "failed on purpose, for a test"
 	}
-	return rpc.Errorf(f.Abort, "%s", text).WithDetails(&errdetails.ErrorInfo{Reason: "FAULT_INJECTED", Domain: "transom"})
+	return rpc.Errorf(f.Abort, "%s", text).WithProxy(rpc.ProxyInternalResponse).WithDetails(&errdetails.ErrorInfo{Reason: "FAULT_INJECTED", Domain: "transom"})
 }
 
 // meant reports whether the call's caller asks for faults, and may.

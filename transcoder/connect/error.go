@@ -49,10 +49,13 @@ func newWireError(err error) *wireError {
 
 func errorJSON(err error) []byte { return marshal(newWireError(err)) }
 
-func endStreamJSON(trailer metadata.MD, err error) []byte {
+func endStreamJSON(trailer metadata.MD, err error, call *rpc.Call) []byte {
 	end := endStream{Metadata: http.Header{}}
 	serverstream.AppendTo(end.Metadata, "", trailer)
 	if err != nil {
+		if v := rpc.ProxyStatus(err, call); v != "" {
+			end.Metadata[strings.ToLower(rpc.ProxyStatusHeader)] = []string{v}
+		}
 		end.Error = newWireError(err)
 	}
 	return marshal(end)
@@ -78,8 +81,11 @@ func writePlain(w http.ResponseWriter, call *rpc.Call, status int, err error) {
 	http.Error(w, rpc.StatusOf(err).Message(), status)
 }
 
-// addHeader adds the header fields that err carries.
-func addHeader(h http.Header, err error) {
+// addHeader adds the header fields that err carries, and whose failure it is.
+func addHeader(h http.Header, err error, call *rpc.Call) {
+	if v := rpc.ProxyStatus(err, call); v != "" {
+		h[rpc.ProxyStatusHeader] = []string{v}
+	}
 	var e *rpc.Error
 	if !errors.As(err, &e) {
 		return

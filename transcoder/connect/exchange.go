@@ -116,7 +116,7 @@ func (u *unary) finish(header, trailer metadata.MD, err error) {
 	status := http.StatusOK
 	if err != nil {
 		status = httpStatus(err)
-		addHeader(h, err)
+		addHeader(h, err, u.call)
 		if plain(status) {
 			writePlain(u.w, u.call, status, err)
 			return
@@ -237,14 +237,14 @@ func (s *streaming) ReadMessage() (mem.BufferSlice, error) {
 // its method, path or content type, gets that status and no stream.
 func (s *streaming) finish(header, trailer metadata.MD, err error) {
 	if !s.sent {
-		addHeader(s.w.Header(), err)
+		addHeader(s.w.Header(), err, s.call)
 		if status := overridden(err); plain(status) || status == http.StatusNotFound {
 			writePlain(s.w, s.call, status, err)
 			return
 		}
 		_ = s.WriteHeader(header)
 	}
-	_ = s.write(envelope.FlagEndStream, mem.BufferSlice{mem.SliceBuffer(endStreamJSON(trailer, err))})
+	_ = s.write(envelope.FlagEndStream, mem.BufferSlice{mem.SliceBuffer(endStreamJSON(trailer, err, s.call))})
 	_ = s.batch.Flush()
 	_ = s.batch.Close() // its failure is the client's end
 }

@@ -111,7 +111,7 @@ func (c *exchange) finish(stream *serverstream.Stream, err error) {
 	h := http.Header{}
 	serverstream.AppendTo(h, "", trailer)
 	c.writer.Gzip = nil // every client understands plain trailers
-	_ = c.write(envelope.FlagTrailer, mem.BufferSlice{mem.SliceBuffer(trailerBlock(h, err))})
+	_ = c.write(envelope.FlagTrailer, mem.BufferSlice{mem.SliceBuffer(trailerBlock(h, err, c.call))})
 	if c.text != nil {
 		_ = c.text.pad()
 	}
@@ -138,7 +138,7 @@ func (c *exchange) refuse(e *rpc.Error) {
 		h.Set("Grpc-Message", message)
 	}
 	c.writeStatus(status)
-	_ = c.write(envelope.FlagTrailer, mem.BufferSlice{mem.SliceBuffer(trailerBlock(http.Header{}, e))})
+	_ = c.write(envelope.FlagTrailer, mem.BufferSlice{mem.SliceBuffer(trailerBlock(http.Header{}, e, c.call))})
 	if c.text != nil {
 		_ = c.text.pad()
 	}
@@ -146,7 +146,7 @@ func (c *exchange) refuse(e *rpc.Error) {
 
 // trailerBlock writes trailers and the status of err as HTTP/1 header lines
 // with lower-case names.
-func trailerBlock(trailer http.Header, err error) []byte {
+func trailerBlock(trailer http.Header, err error, call *rpc.Call) []byte {
 	code, message, details := serverstream.StatusFields(rpc.StatusOf(err))
 	var b bytes.Buffer
 	line := func(name, value string) {
@@ -161,6 +161,9 @@ func trailerBlock(trailer http.Header, err error) []byte {
 	}
 	if details != "" {
 		line("grpc-status-details-bin", details)
+	}
+	if v := rpc.ProxyStatus(err, call); v != "" {
+		line("proxy-status", v)
 	}
 	names := make([]string, 0, len(trailer))
 	for name := range trailer {

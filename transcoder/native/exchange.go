@@ -78,7 +78,7 @@ func (c *exchange) finish(stream *serverstream.Stream, err error) {
 		prefix = ""
 	}
 	serverstream.AppendTo(h, prefix, trailer)
-	writeStatus(h, prefix, err)
+	writeStatus(h, prefix, err, c.call)
 	if prefix == "" {
 		c.w.WriteHeader(http.StatusOK)
 		c.call.Update(func(o *rpc.Outcome) { o.HTTPStatus = http.StatusOK })
@@ -102,12 +102,12 @@ func refuse(w http.ResponseWriter, r *http.Request, call *rpc.Call, e *rpc.Error
 	for i := 0; i+1 < len(e.Header); i += 2 {
 		h.Set(e.Header[i], e.Header[i+1])
 	}
-	writeStatus(h, "", e)
+	writeStatus(h, "", e, call)
 	w.WriteHeader(status)
 }
 
 // writeStatus adds the status of err to h, each name prefixed.
-func writeStatus(h http.Header, prefix string, err error) {
+func writeStatus(h http.Header, prefix string, err error, call *rpc.Call) {
 	if err == nil {
 		h[prefix+"Grpc-Status"] = []string{"0"}
 		return
@@ -119,6 +119,9 @@ func writeStatus(h http.Header, prefix string, err error) {
 	}
 	if details != "" {
 		h[prefix+"Grpc-Status-Details-Bin"] = []string{details}
+	}
+	if v := rpc.ProxyStatus(err, call); v != "" {
+		h[prefix+rpc.ProxyStatusHeader] = []string{v}
 	}
 }
 

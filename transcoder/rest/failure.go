@@ -97,6 +97,9 @@ func (x *exchange) fail(err error) {
 			h.Set(e.Header[i], e.Header[i+1])
 		}
 	}
+	if v := rpc.ProxyStatus(err, x.call); v != "" {
+		h[rpc.ProxyStatusHeader] = []string{v}
+	}
 	x.door.errors.explain(h, status, st)
 	x.call.SetResult(err)
 	buf := x.door.pool.get()

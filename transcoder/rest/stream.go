@@ -360,6 +360,9 @@ func (s *streaming) writeTrailer(trailer metadata.MD, err error) {
 		if message != "" {
 			h["Grpc-Message"] = []string{message}
 		}
+		if v := rpc.ProxyStatus(err, s.x.call); v != "" {
+			h[http.TrailerPrefix+rpc.ProxyStatusHeader] = []string{v}
+		}
 	}
 }
 

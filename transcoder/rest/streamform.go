@@ -248,6 +248,9 @@ func (s *streaming) failEarly(header, trailer metadata.MD, err error) error {
 	x.door.headers.writeHeader(h, header)
 	st := publicStatus(err)
 	status := statusOf(codes.Code(st.GetCode()))
+	if v := rpc.ProxyStatus(err, x.call); v != "" {
+		h[rpc.ProxyStatusHeader] = []string{v}
+	}
 	x.door.errors.explain(h, status, st)
 	x.call.SetResult(err)
 	body := append(s.appendError(append((*s.buf)[:0], `{"error":`...), err), '}', '\n')
