@@ -534,3 +534,41 @@ func watchOnce(ctx context.Context, conn *grpc.ClientConn) error {
 	}
 	return err
 }
+
+// What the gateway itself fails, it says in Proxy-Status, behind every door.
+func TestProxyStatusOfEachDoor(t *testing.T) {
+	refusing, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusing.Close()
+	s := startShaped(t, &side{addr: refusing.Addr().String()}, newSide(t, "canary", nil), `
+routes: [{selector: "*", cluster: v1}]
+`)
+	const want = `transom; error=connection_refused; details="test.v1.Shop cannot be reached; try again later"; rpc=UNAVAILABLE`
+	if resp, body := s.rest("GET", "/get"); resp.StatusCode != 503 || resp.Header.Get("Proxy-Status") != want {
+		t.Errorf("REST: %d %q %s", resp.StatusCode, resp.Header["Proxy-Status"], body)
+	}
+	if resp, body := s.rest("GET", "/watch"); resp.StatusCode != 503 || resp.Header.Get("Proxy-Status") != want {
+		t.Errorf("NDJSON: %d %q %s", resp.StatusCode, resp.Header["Proxy-Status"], body)
+	}
+	var trailer metadata.MD
+	err = s.conn.Invoke(t.Context(), "/test.v1.Shop/Get", &structpb.Struct{}, &structpb.Value{}, grpc.Trailer(&trailer))
+	if status.Code(err) != codes.Unavailable || len(trailer["proxy-status"]) != 1 || trailer["proxy-status"][0] != want {
+		t.Errorf("gRPC: %v %v", err, trailer)
+	}
+	for kind, body := range map[string]string{"application/grpc-web+proto": "\x00\x00\x00\x00\x00", "application/json": "{}"} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/test.v1.Shop/Get", strings.NewReader(body))
+		req.Header.Set("Content-Type", kind)
+		req.Header.Set("Connect-Protocol-Version", "1")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.Header.Get("Proxy-Status") != want && !strings.Contains(string(text), "proxy-status: "+want+"\r\n") {
+			t.Errorf("%s: %d %v %q", kind, resp.StatusCode, resp.Header, text)
+		}
+	}
+}

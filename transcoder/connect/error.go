@@ -49,13 +49,10 @@ func newWireError(err error) *wireError {
 
 func errorJSON(err error) []byte { return marshal(newWireError(err)) }
 
-func endStreamJSON(trailer metadata.MD, err error, call *rpc.Call) []byte {
+func endStreamJSON(trailer metadata.MD, err error) []byte {
 	end := endStream{Metadata: http.Header{}}
 	serverstream.AppendTo(end.Metadata, "", trailer)
 	if err != nil {
-		if v := rpc.ProxyStatus(err, call); v != "" {
-			end.Metadata[strings.ToLower(rpc.ProxyStatusHeader)] = []string{v}
-		}
 		end.Error = newWireError(err)
 	}
 	return marshal(end)

@@ -244,7 +244,7 @@ func (s *streaming) finish(header, trailer metadata.MD, err error) {
 		}
 		_ = s.WriteHeader(header)
 	}
-	_ = s.write(envelope.FlagEndStream, mem.BufferSlice{mem.SliceBuffer(endStreamJSON(trailer, err, s.call))})
+	_ = s.write(envelope.FlagEndStream, mem.BufferSlice{mem.SliceBuffer(endStreamJSON(trailer, err))})
 	_ = s.batch.Flush()
 	_ = s.batch.Close() // its failure is the client's end
 }
