@@ -572,3 +572,22 @@ routes: [{selector: "*", cluster: v1}]
 		}
 	}
 }
+
+// A team cannot declare faults for everybody by forgetting the scope.
+func TestFaultsOfTeamsAreChecked(t *testing.T) {
+	schema := func(faults string) string {
+		text := strings.Replace(trafficSchema, `import "google/protobuf/struct.proto";`, "import \"google/protobuf/struct.proto\";\nimport \"transom/policy/v1/policy.proto\";", 1)
+		return strings.Replace(text, "service Shop {", "service Shop {\n  option (transom.policy.v1.service) = {faults: {"+faults+"}};", 1)
+	}
+	for faults, want := range map[string]string{
+		`abort: {code: "ABORTED"}`:                      "policy faults of test.v1.Shop.Get: it would touch everybody's calls",
+		`scope: "s" abort: {code: "OK"}`:                `abort.code: "OK" is not the name`,
+		`scope: "s" delay: {duration: {seconds: 3600}}`: "delay.duration: want more than 0s and at most 5m",
+		`scope: "s"`: "it does nothing",
+	} {
+		dir := folder(t, map[string]string{"shop.proto": schema(faults)})
+		if _, err := gateway.New(t.Context(), flags(dir, "127.0.0.1:1")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", faults, err)
+		}
+	}
+}
