@@ -27,6 +27,9 @@ func (f *File) checkTraffic(r *configv1.Route, clusters []string, path string) {
 	}
 	if m := r.GetMirror(); m != nil {
 		f.checkReference(m.GetCluster(), clusters, join(path, "mirror.cluster"))
+		if m.GetCluster() == r.GetCluster() && m.GetCluster() != "" {
+			f.wrong(join(path, "mirror.cluster"), "serves the route already: it would get each call twice")
+		}
 	}
 }
 

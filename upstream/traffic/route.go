@@ -154,7 +154,10 @@ func (r *Route) leadsTo(m *Match) bool {
 // ended counts a call that took a time and ended with err.
 func (r *Route) ended(i int, weighed bool, now time.Time, took time.Duration, err error) {
 	s := &r.sides[i]
-	code := rpc.StatusOf(err).Code()
+	code := codes.OK
+	if err != nil {
+		code = rpc.StatusOf(err).Code()
+	}
 	failed, gaveUp := slices.Contains(r.failed, code), code == codes.Canceled
 	s.calls.Add(1)
 	if failed {
