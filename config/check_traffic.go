@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,9 @@ func (f *File) checkSplit(r *configv1.Route, clusters []string, path string) {
 	if text := stickyMistake(r.GetSticky()); text != "" {
 		f.wrong(join(path, "sticky"), "%s", text)
 	}
+	if name, ok := strings.CutPrefix(r.GetSticky(), "header:"); ok {
+		f.checkAsked(name, join(path, "sticky"))
+	}
 	for i, m := range r.GetMatches() {
 		f.checkMatch(m, names, element(join(path, "matches"), i))
 	}
@@ -92,7 +96,32 @@ func (f *File) checkMatch(m *configv1.Match, subsets []string, path string) {
 		if set != 1 && !f.hasBad(at) {
 			f.wrong(at, "want one of exact, prefix and present, not %d of them", set)
 		}
-		f.checkCrossing(h.GetName(), join(at, "name"))
+		f.checkAsked(h.GetName(), join(at, "name"))
+	}
+}
+
+// checkAsked refuses header fields that do not mean the same behind every door:
+// those that the gateway speaks with, or that say who is calling.
+func (f *File) checkAsked(name, path string) {
+	f.checkCrossing(name, path)
+	lower := strings.ToLower(name)
+	for _, own := range []string{"user-agent", "content-type", "content-encoding", "accept-encoding", "expect", "date", "forwarded", "via", "x-real-ip", "x-request-id"} {
+		if lower == own {
+			f.wrong(path, "%s is not the caller's alone to set: choose another field", quote(name))
+		}
+	}
+	for _, prefix := range []string{"x-forwarded-", "x-envoy-", "grpcgateway-"} {
+		if strings.HasPrefix(lower, prefix) {
+			f.wrong(path, "%s is not the caller's alone to set: choose another field", quote(name))
+		}
+	}
+	id := f.Config.GetAuthn().GetIdentity()
+	keys := []string{id.GetSubject(), id.GetIssuer(), id.GetScopes(), id.GetRoles(), id.GetConsumer(), id.GetCredential()}
+	for _, key := range id.GetClaims() {
+		keys = append(keys, key)
+	}
+	if slices.ContainsFunc(keys, func(key string) bool { return key != "" && strings.EqualFold(key, name) }) {
+		f.wrong(path, "%s is what the gateway says about a caller (authn.identity): use claims", quote(name))
 	}
 }
 
@@ -150,7 +179,7 @@ func (f *File) checkFaults(p *policyv1.Faults, path string) {
 		if text := headerMistake(name, name); text != "" {
 			f.wrong(join(path, "header"), "%s", text)
 		} else {
-			f.checkCrossing(name, join(path, "header"))
+			f.checkAsked(name, join(path, "header"))
 		}
 	}
 	if d := p.GetDelay(); d != nil {

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/transomhq/transom/config"
@@ -52,12 +53,13 @@ type side struct {
 	mu   sync.Mutex
 	seen map[string]int // by method
 	last metadata.MD
+	asks string // the wire bytes of the last request
 }
 
 func newSide(t *testing.T, name string, wait chan struct{}) *side {
 	s := &side{wait: wait, seen: map[string]int{}}
 	srv := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, ss grpc.ServerStream) error {
-		var in structpb.Value
+		var in emptypb.Empty // all fields are unknown, and kept
 		if err := ss.RecvMsg(&in); err != nil {
 			return err
 		}
@@ -65,6 +67,7 @@ func newSide(t *testing.T, name string, wait chan struct{}) *side {
 		s.mu.Lock()
 		s.seen[method[strings.LastIndexByte(method, '/')+1:]]++
 		s.last, _ = metadata.FromIncomingContext(ss.Context())
+		s.asks = string(in.ProtoReflect().GetUnknown())
 		s.mu.Unlock()
 		if s.wait != nil {
 			select {
@@ -92,6 +95,12 @@ func (s *side) saw(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seen[method]
+}
+
+func (s *side) request() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asks
 }
 
 func (s *side) metadata() metadata.MD {
@@ -422,6 +431,15 @@ routes: [{selector: "*", cluster: v1, mirror: {cluster: v2, mutating: true}}]
 	within(t, 20*time.Second, func() bool { m := s.Traffic()[0].Mirror; return m.Failed == 5 && m.Running == 0 })
 	if mirror.saw("Put") != 5 {
 		t.Errorf("%d copies", mirror.saw("Put"))
+	}
+	resp, err := http.Post(s.url+"/put", "application/json", strings.NewReader(`{"name": "ann"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	within(t, 20*time.Second, func() bool { return mirror.saw("Put") == 6 })
+	if got := mirror.request(); got != "\x0a\x03ann" || got != stable.request() {
+		t.Errorf("the mirror was asked %q", got)
 	}
 }
 

@@ -172,15 +172,15 @@ func (r *Route) ended(i int, weighed bool, now time.Time, took time.Duration, er
 	}
 }
 
-// watch stops a ramp whose subset does badly. It looks at most fifty times a
-// window, when a call of the subset has ended.
+// watch stops a ramp whose subset does badly. It looks when a call of the subset
+// has ended, fifty times a window and once a second at most.
 func (r *Route) watch(i int, now time.Time) {
 	ramp := r.opts.Ramp
 	if ramp == nil || ramp.Stop == nil || i != ramp.Subset || r.stopped.Load() != nil {
 		return
 	}
 	judged := r.judged.Load()
-	if now.UnixNano()-judged < int64(r.window/50) || !r.judged.CompareAndSwap(judged, now.UnixNano()) {
+	if now.UnixNano()-judged < int64(min(r.window/50, time.Second)) || !r.judged.CompareAndSwap(judged, now.UnixNano()) {
 		return
 	}
 	own := r.sides[i].weighed.sum(now)
