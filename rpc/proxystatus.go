@@ -50,7 +50,8 @@ func ProxyStatus(err error, call *Call) string {
 	if kind == "" {
 		return ""
 	}
-	b := append(make([]byte, 0, 128), "transom; error="...)
+	var room [320]byte // the usual field needs no memory but its own
+	b := append(room[:0], "transom; error="...)
 	b = append(b, kind...)
 	if text != "" {
 		b = append(b, "; details="...)
@@ -71,6 +72,9 @@ func ProxyStatus(err error, call *Call) string {
 
 // proxyErrorOf returns what is public about a failure of the gateway's own.
 func proxyErrorOf(err error) (ProxyError, string, codes.Code) {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // the usual case, which needs no search
+		return e.proxy(), e.Message, e.Code
+	}
 	var e *Error
 	var backend interface{ GRPCStatus() *status.Status }
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -27,23 +28,30 @@ func failure(ctx context.Context, method *rpc.Method, err error, header, trailer
 	case fromBackend(st, header, trailer):
 		return err
 	}
-	switch st.Code() {
-	case codes.DeadlineExceeded:
+	switch code := st.Code(); {
+	case code == codes.DeadlineExceeded, (code == codes.Canceled || code == codes.Unavailable) && late(ctx):
 		return rpc.Errorf(codes.DeadlineExceeded, "deadline exceeded").WithCause(err)
-	case codes.Canceled:
+	case code == codes.Canceled:
 		if ctx.Err() != nil {
 			return rpc.Errorf(codes.Canceled, "canceled by the client").WithCause(err)
 		}
 		return unreachable(method, err)
-	case codes.ResourceExhausted:
+	case code == codes.ResourceExhausted:
 		return rpc.Errorf(codes.ResourceExhausted, "the answer of %s is larger than this gateway passes on", method.Service()).
 			WithHTTPStatus(502).WithCause(err).WithProxy(rpc.HTTPResponseBodySize)
-	case codes.Unavailable:
+	case code == codes.Unavailable:
 		return unreachable(method, err)
 	}
 	return rpc.Errorf(codes.Internal, "%s answered in a way that is not gRPC", method.Service()).
 		WithHTTPStatus(502).WithCause(err).WithProxy(rpc.HTTPProtocolError).
 		WithDetails(&errdetails.ErrorInfo{Reason: "UPSTREAM_PROTOCOL_ERROR", Domain: "transom", Metadata: map[string]string{"service": method.Service()}})
+}
+
+// late reports whether the call's time is over. A backend whose clock sees it
+// first resets the stream before our own timer has fired.
+func late(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ok && time.Until(end) < time.Millisecond
 }
 
 func unreachable(method *rpc.Method, cause error) error {

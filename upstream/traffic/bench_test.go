@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/transomhq/transom/rpc"
@@ -32,8 +31,7 @@ func emptyMethod(b *testing.B) *rpc.Method {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var s protoreflect.ServiceDescriptor = file.Services().Get(0)
-	return rpc.NewMethod(s.Methods().Get(0))
+	return rpc.NewMethod(file.Services().Get(0).Methods().Get(0))
 }
 
 // BenchmarkShape is what sharing costs a call, beside the call itself.

@@ -385,3 +385,42 @@ func TestChanceStopsNothing(t *testing.T) {
 		t.Error("twice the failures of a thousand calls are no chance")
 	}
 }
+
+// listener is a stream's client that takes whatever comes.
+type listener struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (l listener) Context() context.Context { return l.ctx }
+func (listener) SendMsg(any) error          { return nil }
+
+// The latency of a stream is that of its answer's beginning, however long it
+// lasts, and it runs until its end.
+func TestStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRoute(Options{Subsets: []Subset{{Name: "stable", Weight: 1}}})
+		subset := []grpc.StreamHandler{func(_ any, down grpc.ServerStream) error {
+			time.Sleep(5 * time.Millisecond)
+			if err := down.SendMsg(nil); err != nil {
+				return err
+			}
+			time.Sleep(10 * time.Second)
+			return status.Error(codes.Unavailable, "lost")
+		}}
+		ended := make(chan error)
+		go func() {
+			ended <- r.stream(nil, &client{ServerStream: listener{ctx: caller("ann", nil, nil)}}, subset)
+		}()
+		time.Sleep(time.Second)
+		if s := r.Stats().Subsets[0]; s.Running != 1 || s.Calls != 0 {
+			t.Errorf("while it runs: %+v", s)
+		}
+		if err := <-ended; status.Code(err) != codes.Unavailable {
+			t.Error(err)
+		}
+		if s := r.Stats().Subsets[0]; s.Running != 0 || s.Calls != 1 || s.Failed != 1 || s.Recent.P95 < 4 || s.Recent.P95 > 6 {
+			t.Errorf("at its end: %+v", s)
+		}
+	})
+}
